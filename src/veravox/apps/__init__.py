@@ -1,0 +1,1 @@
+"""Command line (and later HTTP API, web page): parse, call, show."""

@@ -1,0 +1,1 @@
+"""One file per dataset: its files in, a Protocol out."""

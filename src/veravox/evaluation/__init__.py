@@ -1,0 +1,1 @@
+"""Scores to EER, DCFs, intervals, curves, tables and plots. No torch here."""

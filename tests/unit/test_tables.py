@@ -1,0 +1,150 @@
+"""Protocols and scores keep what they were given, and refuse what they cannot mean."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from veravox.errors import OutputError, ProtocolError, ScoringError
+from veravox.tables import Calibration, Protocol, Scores, Segments, protocol_from_paths, read_protocol
+
+
+def rows(*labels):
+    return [{"utterance_id": f"00{i}", "path": f"a/{i}.wav", "label": label} for i, label in enumerate(labels)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_ids_stay_text_and_further_columns_pass_through(tmp_path, suffix):
+    protocol = Protocol.from_rows([{"utterance_id": "007", "speaker_id": "0012", "mood": "1e5", "label": None}])
+    protocol.write(tmp_path / f"p{suffix}")
+    again = read_protocol(tmp_path / f"p{suffix}")
+    assert list(again) == [{"utterance_id": "007", "speaker_id": "0012", "mood": "1e5", "label": None}]
+
+
+@pytest.mark.parametrize(
+    ("word", "label"),
+    [("bona-fide", "bonafide"), (" Genuine ", "bonafide"), ("REAL", "bonafide"), ("fake", "spoof")],
+)
+def test_labels_of_the_wild_become_the_standard_ones(word, label):
+    assert Protocol.from_rows(rows(word)).frame["label"].to_list() == [label]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([{"path": "a.wav"}], "column 'utterance_id' is missing; found: path"),
+        (rows("real") + rows("fake"), "given more than once: '000'"),
+        (rows("real", "humane"), "unknown labels 'humane'"),
+        ([{"utterance_id": None, "path": "x"}], "rows without utterance_id: '1'"),
+    ],
+)
+def test_a_wrong_protocol_is_refused_with_its_first_rows(table, message):
+    with pytest.raises(ProtocolError, match=message):
+        Protocol.from_rows(table)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", b"utterance_id\n\xff\xfe\n", b'a,b\n"x,1\n2\n'])
+def test_a_file_that_is_no_table_is_one_clear_line(tmp_path, content):
+    (tmp_path / "p.csv").write_bytes(content)
+    with pytest.raises(ProtocolError) as caught:
+        read_protocol(tmp_path / "p.csv")
+    assert "\n" not in str(caught.value)
+    assert "p.csv" in str(caught.value)
+
+
+def test_a_missing_file_and_a_foreign_ending_are_named(tmp_path):
+    with pytest.raises(ProtocolError, match="does not exist"):
+        read_protocol(tmp_path / "none.csv")
+    with pytest.raises(OutputError, match=r"must be \.csv or \.parquet"):
+        Protocol.from_rows(rows("real")).write(tmp_path / "p.xlsx")
+
+
+def test_paths_start_from_the_protocols_folder_and_follow_it_to_another(tmp_path):
+    (tmp_path / "data").mkdir()
+    Protocol.from_rows(rows("real")).write(tmp_path / "data" / "p.csv")
+    protocol = read_protocol(tmp_path / "data" / "p.csv")
+    assert protocol.audio_paths() == [str(tmp_path / "data" / "a/0.wav")]
+    protocol.write(tmp_path / "lists" / "q.parquet")
+    moved = read_protocol(tmp_path / "lists" / "q.parquet").audio_paths()[0]
+    assert (tmp_path / "lists" / moved).resolve() == (tmp_path / "data/a/0.wav").resolve()
+
+
+def test_a_file_named_twice_is_one_trial_and_odd_names_survive():
+    odd = "tape\udcff 1\n.wav"
+    protocol = protocol_from_paths(["b.wav", odd, "b.wav"])
+    assert protocol.audio_paths() == ["b.wav", odd]
+    assert protocol.utterance_ids[1] == "tape\\xff 1\n.wav"
+
+
+@given(st.integers(1, 60), st.integers(1, 9))
+@settings(deadline=None)
+def test_shards_make_the_whole(trials, count):
+    protocol = Protocol.from_rows([{"utterance_id": str(i)} for i in range(trials)])
+    parts = [name for index in range(count) for name in protocol.shard(index + 1, count).utterance_ids]
+    assert parts == protocol.utterance_ids
+
+
+def test_a_million_rows_write_and_read(tmp_path):
+    n = 1_000_000
+    frame = pl.DataFrame({"utterance_id": pl.Series(range(n)).cast(pl.String), "score": pl.Series(range(n)) / 7})
+    scores = Scores(frame)
+    scores.write(tmp_path / "s.csv")
+    again = Scores.read(tmp_path / "s.csv")
+    assert again.frame["score"].equals(scores.frame["score"])
+    assert len(again.align(Protocol(frame.select("utterance_id")))) == n
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_a_score_that_is_not_finite_is_never_a_zero(value):
+    with pytest.raises(ScoringError, match="1 scores are not finite, first 'b'"):
+        Scores(pl.DataFrame({"utterance_id": ["a", "b"], "score": [0.0, value]}))
+
+
+def test_scores_join_by_id_and_name_what_is_missing_or_extra():
+    protocol = Protocol.from_rows(rows("real", "fake"))
+    scores = Scores(pl.DataFrame({"utterance_id": ["001", "000"], "score": [1.0, 2.0]}))
+    assert scores.align(protocol)["score"].to_list() == [2.0, 1.0]
+    with pytest.raises(ScoringError, match="1 trials of 'protocol' have no score, first '001'"):
+        Scores(scores.frame[1:]).align(protocol)
+    with pytest.raises(ScoringError, match="1 scores have no trial"):
+        scores.align(Protocol.from_rows(rows("real")))
+
+
+def test_nothing_half_written_replaces_a_whole_file(tmp_path, monkeypatch):
+    target = tmp_path / "s.csv"
+    target.write_text("whole")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", full)
+    with pytest.raises(OutputError, match="no space is left"):
+        Scores(pl.DataFrame({"utterance_id": ["a"], "score": [0.0]})).write(target)
+    assert target.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_calibration_is_an_affine_map_with_two_thresholds():
+    calibration = Calibration(scale=2.0, offset=-1.0, lower=-1.0, upper=2.0)
+    assert calibration.apply(1.5) == 2.0
+    assert [calibration.verdict(score) for score in (-1.1, -1.0, 1.9, 2.0)] == [
+        "spoof",
+        "uncertain",
+        "uncertain",
+        "bonafide",
+    ]
+    assert calibration.p_spoof(0.0) == 0.5
+    assert calibration.p_spoof(0.0, prior=0.01) == pytest.approx(0.01)
+    assert calibration.p_spoof(5000.0) == 0.0
+    assert Calibration.from_dict(calibration.to_dict()) == calibration
+    with pytest.raises(ScoringError, match="above the upper"):
+        Calibration(1.0, 0.0, lower=1.0, upper=0.0)
+
+
+def test_segments_must_run_forward():
+    frame = pl.DataFrame({"utterance_id": ["a"], "start_s": [2.0], "end_s": [1.0], "label": ["fake"]})
+    with pytest.raises(ProtocolError, match="end before they start"):
+        Segments(frame)
