@@ -39,7 +39,7 @@ class Heard:
 
 
 def hear(index: int, path: str, policy: WindowPolicy, measure: bool) -> Iterator[Heard]:
-    """The windows of one file in pieces, decoded as they are asked for; an unreadable file is one piece with an error.
+    """The windows of one file in pieces, decoded as they are asked for; an error is a piece too.
 
     Args:
         index: of the trial.

@@ -15,7 +15,6 @@ from veravox.augment import build_chain
 from veravox.errors import TrainingError, VeravoxError
 from veravox.tables import BONA_FIDE, Protocol
 
-
 STAGE_EPOCHS = 1_000_000
 """Stages count their epochs from multiples of this, so that no two draw alike."""
 
@@ -25,7 +24,7 @@ class Draw(NamedTuple):
 
     epoch: int
     position: int
-    index: int
+    trial: int
 
 
 class TrainingWindows(Dataset):
@@ -56,14 +55,14 @@ class TrainingWindows(Dataset):
         if self._chain is None:
             self._chain = build_chain(self.augmentation)
         rng = np.random.default_rng((self.seed, draw.epoch, draw.position))
-        path, rate = self.paths[draw.index], self.policy.sample_rate_hz
+        path, rate = self.paths[draw.trial], self.policy.sample_rate_hz
         waveform = read_audio(path, rate)
         try:
             waveform = self._chain.at_epoch(draw.epoch % STAGE_EPOCHS)(waveform, rate, rng)
         except VeravoxError as error:
             raise type(error)(f"{path!r}: {error}") from error
         window = np.ascontiguousarray(self.policy.draw(waveform, rng), dtype=np.float32)
-        return window, self.targets[draw.index], draw.index
+        return window, self.targets[draw.trial], draw.trial
 
 
 class EpochSampler(Sampler[list[Draw]]):

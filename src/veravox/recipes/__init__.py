@@ -1,4 +1,4 @@
-"""Named experiments: one function each, which returns a whole `Recipe`; a variant calls another and changes fields."""
+"""Named experiments: a function each, which returns a `Recipe`; a variant calls another and changes fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from veravox.registry import Registry
 if TYPE_CHECKING:
     from veravox.training.recipe import Recipe
 
-RECIPES: "Registry[Recipe]" = Registry("recipe", "veravox.recipes")
+RECIPES: Registry[Recipe] = Registry("recipe", "veravox.recipes")
 
 
 def recipe(name: str) -> Recipe:

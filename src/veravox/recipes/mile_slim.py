@@ -38,7 +38,7 @@ def mile_slim() -> Recipe:
     """LCNN and ResNet on log-mel, ResNet on log-spectrogram, attention gate: the bundled detector."""
     return Recipe(
         name="mile_slim",
-        description="MILE-Att, slim: the bundled detector (lcnn + log_mel, resnet + log_mel, resnet + log_spectrogram)",
+        description="The bundled detector, MILE-Att: lcnn + log_mel, resnet + log_mel, resnet + log_spectrogram",
         detector=slim_mile_detector(),
         training=Training(
             batch_size=64,

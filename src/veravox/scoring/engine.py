@@ -50,8 +50,11 @@ def judge(
     workers: int = 2,
     batch_size: int = 16,
     measure: bool = False,
+    block_trials: int | None = None,
 ) -> Iterator[Judged]:
     """Judge files in order. The detector must be in evaluation mode; batches run over trial borders.
+
+    No batch runs over the border of a block of `block_trials`, so that equal blocks give bit-equal scores.
 
     Raises:
         ScoringError: if the detector gives a logit that is not finite, naming the file.
@@ -60,6 +63,8 @@ def judge(
         raise ScoringError("the detector is in training mode; call .eval() before scoring")
     batcher = _Batcher(detector, paths, batch_size)
     for heard in hear_all(paths, policy, workers, measure):
+        if block_trials and heard.index % block_trials == 0 and heard.starts[:1] in ([], [0]):
+            yield from batcher.flush()
         yield from batcher.add(heard)
     yield from batcher.flush()
 

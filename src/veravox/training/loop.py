@@ -25,6 +25,7 @@ from veravox.evaluation import equal_error_rate
 from veravox.files import write_json, write_text
 from veravox.models.checkpoint import Checkpoint, write_checkpoint
 from veravox.models.detector import SAMPLE_RATE_HZ, Detector
+from veravox.scoring.calibrate import calibrated_on_dev, training_limits
 from veravox.scoring.engine import Judged, judge
 from veravox.tables import BONA_FIDE, Protocol
 from veravox.training.losses import expert_losses, mixture_loss, smoothed_cross_entropy
@@ -496,8 +497,6 @@ def fit(
     Raises:
         TrainingError: for eval trials, trials in both protocols, a run folder in use, or a loss that diverges.
     """
-    from veravox.scoring.calibrate import calibrated_on_dev
-
     chosen = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     folder = Path(out)
     run = Run(recipe, train, dev, folder, chosen, workers, resume, ranks or Ranks(), progress, say)
@@ -518,7 +517,8 @@ def fit(
         "metrics": {"dev_eer": result.eer, "dev_expert_eer": result.expert_eers},
         "steps": run.position["step"],
     }
-    checkpoint = calibrated_on_dev(run.detector.eval(), dev, run.policy(), result.judged, provenance)
+    limits = training_limits(train, recipe.augmentation, recipe.seed)
+    checkpoint = calibrated_on_dev(run.detector, dev, run.policy(), result.judged, limits, provenance)
     if run.ranks.leads:
         write_checkpoint(checkpoint, folder)
         write_json(folder / "provenance.json", provenance)

@@ -230,8 +230,8 @@ def _set(data: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
         return
     for part in parts[:-1]:
         if not isinstance(holder, dict) or part not in holder:
-            known = holder if isinstance(holder, dict) else ()
-            raise ConfigurationError(f"--set {key}: no field {part!r}; {suggest(part, known)}")
+            there = set(holder) if isinstance(holder, dict) else set()
+            raise ConfigurationError(f"--set {key}: no field {part!r}; {suggest(part, there)}")
         holder = holder[part]
     known = set(holder) if isinstance(holder, dict) else set()
     free_form = parts[0] == "detector" and len(parts) > 2
