@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from veravox.evaluation.calibration import fit_affine, fit_calibration
+    from veravox.evaluation.likelihood import calibration_error, cllr, min_cllr
     from veravox.evaluation.rates import (
         Decisions,
         OperatingPoints,
@@ -22,10 +24,15 @@ _HOMES = {
     "Evaluation": "results",
     "OperatingPoints": "rates",
     "auc": "rates",
+    "calibration_error": "likelihood",
+    "cllr": "likelihood",
     "decisions": "rates",
     "equal_error_rate": "rates",
     "equal_error_threshold": "rates",
     "evaluate": "results",
+    "fit_affine": "calibration",
+    "fit_calibration": "calibration",
+    "min_cllr": "likelihood",
     "partial_auc": "rates",
 }
 
@@ -34,10 +41,15 @@ __all__ = [
     "Evaluation",
     "OperatingPoints",
     "auc",
+    "calibration_error",
+    "cllr",
     "decisions",
     "equal_error_rate",
     "equal_error_threshold",
     "evaluate",
+    "fit_affine",
+    "fit_calibration",
+    "min_cllr",
     "partial_auc",
 ]
 
