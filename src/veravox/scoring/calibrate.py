@@ -52,7 +52,7 @@ def training_limits(
     low, high = LIMIT_PERCENT, 100 - LIMIT_PERCENT
     return {
         "min_bandwidth_hz": float(np.percentile([quality.bandwidth_hz for quality in measured], low)),
-        "min_snr_db": float(np.percentile([quality.snr_db for quality in measured], low)),
+        "min_snr_db": float(np.percentile([q.snr_db for q in measured if q.snr_db is not None], low)),
         "max_clipped_share": max(
             0.001, float(np.percentile([quality.clipped_share for quality in measured], high))
         ),
