@@ -26,7 +26,11 @@ def calibrated_on_dev(
     limits: Mapping[str, float],
     provenance: Mapping[str, Any],
 ) -> Checkpoint:
-    """A checkpoint whose calibration and thresholds are fitted on dev utterances under a window policy."""
+    """A checkpoint whose calibration and thresholds are fitted on dev utterances under a window policy.
+
+    Raises:
+        EvaluationError: if no calibration fits, because bona fide does not score higher than spoof.
+    """
     logits = np.array([trial.logit for trial in judged])
     labels = np.array([label == BONA_FIDE for label in dev.frame["label"]])
     fitted_on = f"{len(dev)} dev utterances ({int(labels.sum())} bona fide)"
