@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 import soxr
 
+from veravox.audio.headers import ogg_cut
 from veravox.audio.mono import MonoMixer, to_mono
 from veravox.audio.readers import AudioInfo, Reader, Unreadable, libraries_for
 from veravox.errors import AudioError
@@ -87,7 +88,7 @@ class AudioStream:
             except Unreadable as error:
                 failure = str(error)
             missing_s = max(self._reader.missing_s(), self._promise_s - done / self.info.sample_rate_hz)
-            if failure is None and missing_s <= 0:
+            if failure is None and missing_s <= 0 and not ogg_cut(self._file.fileno()):
                 break
             self._causes.append(f"{self._reader.library}: {failure or 'the data end too early'}")
             if failure is None or not self._libraries or self._reader.library != "libsndfile":

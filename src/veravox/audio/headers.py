@@ -36,11 +36,28 @@ def wav_bytes(descriptor: int) -> tuple[int, int]:
     return 0, 0
 
 
-def xing_header(descriptor: int) -> bool:
-    """Whether an MP3 file states its number of frames (a Xing, Info or VBRI header in its first frame)."""
+def xing_frames(descriptor: int) -> int | None:
+    """Frames that an MP3 file says it has (a Xing or Info header in its first frame); None if it does not say."""
     head = os.pread(descriptor, 10, 0)
     start = 0
     if head[:3] == b"ID3" and len(head) == 10:
         start = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
     frame = os.pread(descriptor, 4096, start)
-    return any(word in frame for word in (b"Xing", b"Info", b"VBRI"))
+    for word in (b"Xing", b"Info"):
+        place = frame.find(word)
+        if place >= 0 and len(frame) >= place + 12:
+            flags, frames = struct.unpack(">II", frame[place + 4 : place + 12])
+            return int(frames) if flags & 1 else None
+    return None
+
+
+def ogg_cut(descriptor: int) -> bool:
+    """Whether an Ogg file ends inside a page; one cut between two pages cannot be told from a whole one."""
+    size = os.fstat(descriptor).st_size
+    if os.pread(descriptor, 4, 0) != b"OggS":
+        return False
+    tail = os.pread(descriptor, 1 << 17, max(0, size - (1 << 17)))  # a page has at most 65,307 bytes
+    page = tail[tail.rfind(b"OggS\0") :] if b"OggS\0" in tail else tail[-26:]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])

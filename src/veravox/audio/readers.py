@@ -16,7 +16,7 @@ import av
 import numpy as np
 import soundfile
 
-from veravox.audio.headers import wav_bytes, xing_header
+from veravox.audio.headers import wav_bytes, xing_frames
 
 BLOCK_FRAMES = 65536
 UNKNOWN_FRAMES = 1 << 62
@@ -90,6 +90,9 @@ class SoundfileReader:
             raise Unreadable(_cause(error)) from error
         rate, channels = int(self._file.samplerate), int(self._file.channels)
         frames = int(self._file.frames)
+        if not frames:
+            self.close()
+            raise Unreadable("not a single sample")
         self._promised: int | None = frames if frames < UNKNOWN_FRAMES else None
         stated, present = wav_bytes(file.fileno())
         if self._promised is not None and stated > present > 0:
@@ -126,7 +129,14 @@ class PyavReader:
 
     def __init__(self, file: IO[bytes]) -> None:
         try:
-            self._container = av.open(file, "r", metadata_errors="replace", io_open=_refuse, buffer_size=1 << 17)
+            self._container = av.open(
+                file,
+                "r",
+                metadata_errors="replace",
+                io_open=_refuse,
+                buffer_size=1 << 17,
+                container_options={"protocol_whitelist": "none"},
+            )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise Unreadable(_cause(error)) from error
         try:
@@ -140,14 +150,14 @@ class PyavReader:
             self._bad_at_end = False
             self._decoded = self._decode()
             # The first frame tells the true rate and channels; a header may halve the rate (HE-AAC).
-            self._first = next(self._decoded, None)
+            self._first: Any = next(self._decoded, None)
             if self._first is None:
                 raise Unreadable("the audio track holds no sound that can be decoded")
-            self._promised_s = self._promise(file)
+            self._promised_s, duration_s = self._promise(file)
             self.info = AudioInfo(
                 int(self._first.sample_rate),
                 len(self._first.layout.channels),
-                self._promised_s,
+                duration_s,
                 _codec_name(self._stream.codec_context.codec),
                 self._container.format.name,
             )
@@ -158,15 +168,23 @@ class PyavReader:
             self.close()
             raise
 
-    def _promise(self, file: IO[bytes]) -> float | None:
-        """The length in seconds that the container states, if it is a statement and not a guess."""
-        container, stream = self._container, self._stream
+    def _promise(self, file: IO[bytes]) -> tuple[float | None, float | None]:
+        """Seconds that must come, and the stated length; (None, None) where the container only guesses."""
+        container, stream, rate = self._container, self._stream, self._first.sample_rate
         kind = container.format.name.partition(",")[0]
-        if kind not in STATES_LENGTH and not (kind == "mp3" and xing_header(file.fileno())):
-            return None
-        if stream.duration and stream.time_base and kind not in ("matroska", "asf"):
-            return float(stream.duration * stream.time_base)
-        return container.duration / 1e6 if container.duration else None
+        own_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+        if kind == "mp3":
+            frames = xing_frames(file.fileno())
+            if frames is None:
+                return None, None
+            frame_s = (1152 if rate >= 32000 else 576) / rate
+            # Of the frames, encoder delay and padding (up to about four frames) are no sound.
+            return max(0.0, (frames - 4) * frame_s), min(frames * frame_s, own_s or frames * frame_s)
+        if kind not in STATES_LENGTH:
+            return None, None
+        whole_s = container.duration / 1e6 if container.duration else None
+        stated_s = whole_s if kind in ("matroska", "asf", "avi") else own_s or whole_s
+        return stated_s, stated_s
 
     def _decode(self) -> Iterator[Any]:
         """Frames of the audio track; data that cannot be decoded may lie before the first or after the last."""
@@ -248,12 +266,14 @@ def _codec_name(codec: Any) -> str:
 
 def _cause(error: Exception) -> str:
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return " ".join(str(text).split()).rstrip(".") or type(error).__name__
+    return " ".join(str(text).removeprefix("Error : ").split()).rstrip(".") or type(error).__name__
 
 
 def libraries_for(file: IO[bytes]) -> list[type[SoundfileReader] | type[PyavReader]]:
-    """Both readers, the one that knows the file's kind first, judged by its first bytes."""
+    """The readers that may know the file's kind, judged by its first bytes, the better one first."""
     head = os.pread(file.fileno(), 4, 0)
     if head in (b"RIFF", b"RIFX", b"RF64", b"fLaC"):
         return [SoundfileReader, PyavReader]
-    return [PyavReader, SoundfileReader]
+    if head in (b"FORM", b".snd", b"dns.", b"caff", b"riff", b"NIST", b"Crea", b"OggS"):
+        return [PyavReader, SoundfileReader]
+    return [PyavReader]
