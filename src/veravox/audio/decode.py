@@ -121,8 +121,10 @@ class AudioStream:
         """The native blocks, refused (after counting them all) if any sample is NaN or infinite."""
         position, bad, first = 0, 0, 0
         for block in self._native():
-            finite = np.isfinite(block)
-            if not finite.all():
+            with np.errstate(invalid="ignore", over="ignore"):
+                suspect = not np.isfinite(block.sum())  # cheaper than a test of each sample
+            finite = np.isfinite(block) if suspect else None
+            if finite is not None and not finite.all():
                 first = first if bad else position + int(np.argmin(finite.all(axis=1)))
                 bad += int(finite.size - np.count_nonzero(finite))
             position += len(block)
