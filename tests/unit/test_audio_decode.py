@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from recordings import KINDS, encode, speech_like, write_kind
 from veravox.audio import open_audio, read_audio, resample, to_mono
 from veravox.audio.level import frame_powers
-from veravox.audio.readers import PyavReader, SoundfileReader
+from veravox.audio.readers import PyavReader, SoundfileReader, Unreadable
 from veravox.errors import AudioError
 
 SUBTYPES = ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
@@ -255,6 +255,30 @@ def test_bytes_that_are_no_recording_are_refused(tmp_path, head, content):
         assert np.isfinite(read_audio(tmp_path / "a.wav")).all()
     except AudioError as error:
         assert "\n" not in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("blocks_before", [0, 1, 2])
+def test_where_libsndfile_gives_up_ffmpeg_goes_on(tmp_path, monkeypatch, blocks_before):
+    waveform = speech_like(15.0, 16000)[:, 0]
+    soundfile.write(tmp_path / "a.flac", waveform, 16000)
+    whole = read_audio(tmp_path / "a.flac")
+    real = SoundfileReader.blocks
+
+    def gives_up(self):
+        for index, block in enumerate(real(self)):
+            if index == blocks_before:
+                raise Unreadable("flac decoder lost sync")
+            yield block
+
+    monkeypatch.setattr(SoundfileReader, "blocks", gives_up)
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.flac"), whole)
+
+
+@pytest.mark.parametrize("rate", [1, 2_000_000_000])
+def test_an_impossible_rate_is_refused(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", np.zeros(1000), rate)
+    with pytest.raises(AudioError, match="impossible rate"):
+        read_audio(tmp_path / "a.wav")
 
 
 def test_samples_that_are_no_numbers_are_counted_and_placed(tmp_path):

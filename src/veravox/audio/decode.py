@@ -23,7 +23,7 @@ from veravox.errors import AudioError
 
 __all__ = ["AudioInfo", "AudioStream", "open_audio", "read_audio", "resample", "to_mono"]
 
-SAMPLE_RATES_HZ = (1, 1_000_000)
+SAMPLE_RATES_HZ = (1000, 1_000_000)
 
 
 class AudioStream:
@@ -62,9 +62,14 @@ class AudioStream:
             library = self._libraries.pop(0)
             try:
                 self._file.seek(0)
-                return library(self._file)
+                reader = library(self._file)
             except Unreadable as error:
                 self._causes.append(f"{library.library}: {error}")
+                continue
+            if SAMPLE_RATES_HZ[0] <= reader.info.sample_rate_hz <= SAMPLE_RATES_HZ[1]:
+                return reader
+            reader.close()
+            self._causes.append(f"{library.library}: an impossible rate of {reader.info.sample_rate_hz} Hz")
         raise AudioError(
             f"{self.path!r} cannot be read as audio ({'; '.join(self._causes)}); "
             "is it a recording, whole, and of a kind that other programs play?"
@@ -228,7 +233,9 @@ def open_audio(path: str | os.PathLike[str], sample_rate_hz: int = 16000, block_
             samples that are not finite. A damaged file is never read in part without an error.
     """
     if not SAMPLE_RATES_HZ[0] <= sample_rate_hz <= SAMPLE_RATES_HZ[1] or not block_s > 0:
-        raise AudioError(f"cannot read blocks of {block_s} s at {sample_rate_hz} Hz; both must be positive")
+        raise AudioError(
+            f"cannot read blocks of {block_s} s at {sample_rate_hz} Hz; the rate must be 1,000 to 1,000,000 Hz"
+        )
     name = os.fspath(path)
     return AudioStream(os.fsdecode(name), int(sample_rate_hz), block_s)
 

@@ -9,17 +9,36 @@ import struct
 UNKNOWN_BYTES = 0x7FFFF000
 
 
-def wav_bytes(descriptor: int) -> tuple[int, int]:
-    """Bytes of sound that a RIFF or RF64 header promises, and those that are there.
+def stated_bytes(descriptor: int) -> tuple[int, int]:
+    """Bytes of sound that the header of a RIFF, RF64, Wave64 or CAF file promises, and those that are there.
 
     Returns:
-        (promised, present); (0, 0) if the file is no WAV or states no length.
+        (promised, present); (0, 0) if the file is none of these or states no length.
     """
     size = os.fstat(descriptor).st_size
-    head = os.pread(descriptor, 12, 0)
-    if head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:] != b"WAVE":
-        return 0, 0
-    order = ">" if head[:4] == b"RIFX" else "<"
+    head = os.pread(descriptor, 24, 0)
+    if head[:4] == b"riff" and len(head) == 24:
+        return int.from_bytes(head[16:24], "little"), size
+    if head[:4] == b"caff":
+        return _caf_bytes(descriptor, size)
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE":
+        return _wav_bytes(descriptor, size, ">" if head[:4] == b"RIFX" else "<")
+    return 0, 0
+
+
+def _caf_bytes(descriptor: int, size: int) -> tuple[int, int]:
+    position = 8
+    while position + 12 <= size:
+        name, length = struct.unpack(">4sq", os.pread(descriptor, 12, position))
+        if length < 0:
+            return 0, 0
+        if name == b"data":
+            return length, min(length, size - position - 12)
+        position += 12 + length
+    return 0, 0
+
+
+def _wav_bytes(descriptor: int, size: int, order: str) -> tuple[int, int]:
     position, long_bytes = 12, None
     while position + 8 <= size:
         name, length = struct.unpack(f"{order}4sI", os.pread(descriptor, 8, position))

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import soundfile
 
-from veravox.audio.headers import wav_bytes, xing_frames
+from veravox.audio.headers import stated_bytes, xing_frames
 
 BLOCK_FRAMES = 65536
 UNKNOWN_FRAMES = 1 << 62
@@ -94,7 +94,7 @@ class SoundfileReader:
             self.close()
             raise Unreadable("not a single sample")
         self._promised: int | None = frames if frames < UNKNOWN_FRAMES else None
-        stated, present = wav_bytes(file.fileno())
+        stated, present = stated_bytes(file.fileno())
         if self._promised is not None and stated > present > 0:
             self._promised = max(self._promised + 1, round(self._promised * stated / present))
         self._frames = 0
@@ -130,7 +130,7 @@ class PyavReader:
     def __init__(self, file: IO[bytes]) -> None:
         try:
             self._container = av.open(
-                file,
+                _Source(file),
                 "r",
                 metadata_errors="replace",
                 io_open=_refuse,
@@ -144,8 +144,11 @@ class PyavReader:
             if self._stream is None:
                 kinds = sorted({str(stream.type) for stream in self._container.streams})
                 raise Unreadable(f"no audio track, only {', '.join(kinds) or 'nothing'}")
+            if self._stream.codec_context is None:
+                raise Unreadable("the audio track has a coding that is not known")
             self._stream.codec_context.thread_count = 1
             self._end_s = 0.0
+            self._next_s: float | None = None
             self._frames = 0
             self._bad_at_end = False
             self._decoded = self._decode()
@@ -184,6 +187,9 @@ class PyavReader:
             return None, None
         whole_s = container.duration / 1e6 if container.duration else None
         stated_s = whole_s if kind in ("matroska", "asf", "avi") else own_s or whole_s
+        stated, present = stated_bytes(file.fileno())
+        if stated_s and stated > present > 0:
+            stated_s = max(stated_s, stated_s * stated / present)
         return stated_s, stated_s
 
     def _decode(self) -> Iterator[Any]:
@@ -195,6 +201,7 @@ class PyavReader:
                 self._end_s = max(self._end_s, float(end))
             if packet.stream is not stream:
                 continue
+            self._check_gap(packet)
             try:
                 frames: list[Any] = list(packet.decode())
             except av.FFmpegError as error:
@@ -207,6 +214,16 @@ class PyavReader:
                 bad = None
                 yield frame
         self._bad_at_end = bad is not None
+
+    def _check_gap(self, packet: Any) -> None:
+        """A damaged Ogg page is left out in silence; the time stamps behind it tell."""
+        if packet.pts is None or not self._container.format.name.startswith("ogg"):
+            return
+        start_s = float(packet.pts * packet.time_base)
+        gap_s = start_s - (start_s if self._next_s is None else self._next_s)
+        if gap_s > SLACK_S:
+            raise Unreadable(f"{gap_s:.2f} s are missing on the way")
+        self._next_s = start_s + float((packet.duration or 0) * packet.time_base)
 
     def blocks(self) -> Iterator[np.ndarray]:
         rate, channels = self.info.sample_rate_hz, self.info.channels
@@ -237,6 +254,19 @@ class PyavReader:
 
     def close(self) -> None:
         self._container.close()
+
+
+class _Source:
+    """A file as FFmpeg may ask for it: a seek out of bounds, in a damaged file, is answered and not raised."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
 
 
 def _refuse(url: str, flags: int, options: dict) -> Any:
