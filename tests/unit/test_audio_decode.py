@@ -199,7 +199,7 @@ def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path, size):
 CUT_KINDS = ["stereo.mp3", "phone.m4a", "browser.webm", "lossless.mka", "old.wma", "mobile.3gp", "line.flac"]
 
 
-@pytest.mark.parametrize("name", [*CUT_KINDS, "a.wav", "a.aiff"])
+@pytest.mark.parametrize("name", [*CUT_KINDS, "a.wav", "a.aiff", "a.caf", "a.w64"])
 def test_no_cut_gives_a_short_read_without_an_error(kinds, tmp_path, name):
     if name.startswith("a."):
         soundfile.write(tmp_path / name, speech_like(2.0, 16000), 16000)
@@ -279,6 +279,16 @@ def test_an_impossible_rate_is_refused(tmp_path, rate):
     soundfile.write(tmp_path / "a.wav", np.zeros(1000), rate)
     with pytest.raises(AudioError, match="impossible rate"):
         read_audio(tmp_path / "a.wav")
+
+
+def test_a_page_lost_in_the_middle_of_an_ogg_file_is_noticed(tmp_path):
+    path = encode(tmp_path / "long.opus", speech_like(6.0, 48000), "libopus", None, 48000)
+    assert len(read_audio(path)) == pytest.approx(96000, abs=400)
+    content = path.read_bytes()
+    pages = [place for place in range(len(content)) if content[place : place + 5] == b"OggS\0"]
+    path.write_bytes(content[: pages[3]] + content[pages[4] :])
+    with pytest.raises(AudioError, match=r"long\.opus' is cut short or damaged"):
+        read_audio(path)
 
 
 def test_samples_that_are_no_numbers_are_counted_and_placed(tmp_path):

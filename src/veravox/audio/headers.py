@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import struct
 
+ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 # Writers that do not know the length yet (pipes, crashed recorders) leave 0, all ones, or just under 2 GiB.
 UNKNOWN_BYTES = 0x7FFFF000
 
 
 def stated_bytes(descriptor: int) -> tuple[int, int]:
-    """Bytes of sound that the header of a RIFF, RF64, Wave64 or CAF file promises, and those that are there.
+    """Bytes of sound that the header of a RIFF, RF64, Wave64, CAF or ASF file promises, and those that are there.
 
     Returns:
         (promised, present); (0, 0) if the file is none of these or states no length.
@@ -21,6 +23,11 @@ def stated_bytes(descriptor: int) -> tuple[int, int]:
         return int.from_bytes(head[16:24], "little"), size
     if head[:4] == b"caff":
         return _caf_bytes(descriptor, size)
+    if head[:4] == ASF_HEADER[:4]:
+        beginning = os.pread(descriptor, 8192, 0)
+        place = beginning.find(ASF_FILE_PROPERTIES)
+        whole = int.from_bytes(beginning[place + 40 : place + 48], "little") if place >= 0 else 0
+        return (whole, size) if whole > size else (0, 0)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE":
         return _wav_bytes(descriptor, size, ">" if head[:4] == b"RIFX" else "<")
     return 0, 0
@@ -70,13 +77,29 @@ def xing_frames(descriptor: int) -> int | None:
     return None
 
 
-def ogg_cut(descriptor: int) -> bool:
-    """Whether an Ogg file ends inside a page; one cut between two pages cannot be told from a whole one."""
+def _last_ogg_page(descriptor: int) -> bytes | None:
     size = os.fstat(descriptor).st_size
     if os.pread(descriptor, 4, 0) != b"OggS":
-        return False
+        return None
     tail = os.pread(descriptor, 1 << 17, max(0, size - (1 << 17)))  # a page has at most 65,307 bytes
-    page = tail[tail.rfind(b"OggS\0") :] if b"OggS\0" in tail else tail[-26:]
+    place = tail.rfind(b"OggS\0")
+    return tail[place:] if place >= 0 else b""
+
+
+def ogg_cut(descriptor: int) -> bool:
+    """Whether an Ogg file ends inside a page; one cut between two pages cannot be told from a whole one."""
+    page = _last_ogg_page(descriptor)
+    if page is None:
+        return False
     if len(page) < 27 or len(page) < 27 + page[26]:
         return True
     return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def ogg_end(descriptor: int) -> int | None:
+    """Position in samples that the last page of an Ogg file states; None if there is none."""
+    page = _last_ogg_page(descriptor)
+    if not page or len(page) < 14:
+        return None
+    samples = int.from_bytes(page[6:14], "little", signed=True)
+    return samples if samples > 0 else None

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import soundfile
 
-from veravox.audio.headers import stated_bytes, xing_frames
+from veravox.audio.headers import ogg_end, stated_bytes, xing_frames
 
 BLOCK_FRAMES = 65536
 UNKNOWN_FRAMES = 1 << 62
@@ -149,6 +149,7 @@ class PyavReader:
             self._stream.codec_context.thread_count = 1
             self._end_s = 0.0
             self._next_s: float | None = None
+            self._start_s: float | None = None
             self._frames = 0
             self._bad_at_end = False
             self._decoded = self._decode()
@@ -183,6 +184,12 @@ class PyavReader:
             frame_s = (1152 if rate >= 32000 else 576) / rate
             # Of the frames, encoder delay and padding (up to about four frames) are no sound.
             return max(0.0, (frames - 4) * frame_s), min(frames * frame_s, own_s or frames * frame_s)
+        if kind == "ogg" and len(container.streams) == 1:
+            end = ogg_end(file.fileno())
+            if end is None or self._start_s is None:
+                return None, None
+            stated_s = end / (48000 if stream.codec_context.name.endswith("opus") else rate) - self._start_s
+            return (stated_s, stated_s) if stated_s > 0 else (None, None)
         if kind not in STATES_LENGTH:
             return None, None
         whole_s = container.duration / 1e6 if container.duration else None
@@ -220,6 +227,7 @@ class PyavReader:
         if packet.pts is None or not self._container.format.name.startswith("ogg"):
             return
         start_s = float(packet.pts * packet.time_base)
+        self._start_s = start_s if self._start_s is None else self._start_s
         gap_s = start_s - (start_s if self._next_s is None else self._next_s)
         if gap_s > SLACK_S:
             raise Unreadable(f"{gap_s:.2f} s are missing on the way")
