@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import abc
+import importlib
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from veravox.errors import AugmentationError, VeravoxError
 from veravox.registry import Registry
+
+if TYPE_CHECKING:
+    from veravox.augment.band_limit import BandLimit
+    from veravox.augment.chain import Chain, build_chain
+    from veravox.augment.codec import Codec
+    from veravox.augment.gain import Gain
+    from veravox.augment.noise import Noise
+    from veravox.augment.polarity import Polarity
 
 
 class Augmentation(abc.ABC):
-    """A transform of a training waveform that keeps its label and its length."""
+    """A transform of a training waveform that keeps its label and, if `keeps_length`, its length.
 
-    @abc.abstractmethod
+    A subclass writes `apply`; calling the object checks what goes in and what comes out.
+    """
+
+    keeps_length: ClassVar[bool] = True
+
     def __call__(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
         """Transform a waveform.
 
@@ -23,8 +38,69 @@ class Augmentation(abc.ABC):
         Returns:
             float32, 1-D, finite; the same number of samples unless the class says otherwise.
         Raises:
-            AugmentationError: if it cannot be done.
+            AugmentationError: naming the augmentation, if it cannot be done.
         """
+        if not isinstance(waveform, np.ndarray) or waveform.ndim != 1 or not waveform.size:
+            raise AugmentationError(f"{self._who()} needs a waveform of shape (samples,), not empty")
+        source = waveform.astype(np.float32, copy=False)
+        try:
+            result = self.apply(source, int(sample_rate_hz), rng)
+        except AugmentationError as error:
+            if str(error).startswith("augmentation "):
+                raise
+            raise AugmentationError(f"{self._who()} failed: {error}") from error
+        except (VeravoxError, MemoryError):
+            raise
+        except Exception as error:
+            raise AugmentationError(f"{self._who()} failed: {type(error).__name__}: {error}") from error
+        return self._checked(np.ascontiguousarray(result, dtype=np.float32), waveform)
+
+    @abc.abstractmethod
+    def apply(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
+        """The transform itself; `waveform` is float32, not empty, and must not be changed in place."""
+
+    def _checked(self, result: np.ndarray, waveform: np.ndarray) -> np.ndarray:
+        if result.ndim != 1 or (self.keeps_length and len(result) != len(waveform)) or not result.size:
+            raise AugmentationError(
+                f"{self._who()} failed: {len(waveform)} samples became an array of shape {result.shape}"
+            )
+        if not np.isfinite(result.sum(dtype=np.float64)):
+            if not np.isfinite(waveform).all():
+                raise AugmentationError(f"{self._who()} failed: the waveform holds values that are not finite")
+            raise AugmentationError(f"{self._who()} failed: its result holds values that are not finite")
+        return result.copy() if np.shares_memory(result, waveform) else result
+
+    def _who(self) -> str:
+        names = [name for name in AUGMENTATIONS.names() if AUGMENTATIONS[name] is type(self)]
+        return f"augmentation {(names or [type(self).__name__])[0]!r}"
 
 
 AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "veravox.augment")
+
+_HOMES = {
+    "BandLimit": "band_limit",
+    "Chain": "chain",
+    "Codec": "codec",
+    "Gain": "gain",
+    "Noise": "noise",
+    "Polarity": "polarity",
+    "build_chain": "chain",
+}
+
+__all__ = [
+    "AUGMENTATIONS",
+    "Augmentation",
+    "BandLimit",
+    "Chain",
+    "Codec",
+    "Gain",
+    "Noise",
+    "Polarity",
+    "build_chain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"veravox.augment.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'veravox.augment' has no attribute {name!r}")

@@ -60,7 +60,8 @@ class DetectorSpec:
         router: what makes weights of the gate's logits.
         embedding_size: what embeddings are projected to where experts differ in size.
         window_s: length of the windows it judges.
-        level_dbfs: RMS level that each window is brought to, with at most 40 dB of gain; None leaves it alone.
+        level_dbfs: RMS level that each window is brought to, its mean removed, with at most 40 dB of gain; None
+            leaves windows alone.
     """
 
     front_ends: Mapping[str, Spec]
@@ -136,7 +137,8 @@ class DetectorSpec:
 
 
 def to_level(windows: Tensor, level_dbfs: float) -> Tensor:
-    """Scale each window to an RMS level in dB re full scale, by at most 40 dB of gain; silence stays silence."""
+    """Remove each window's mean and scale it to an RMS level in dB re full scale, by at most 40 dB of gain."""
+    windows = windows - windows.mean(dim=1, keepdim=True)
     rms = windows.square().mean(dim=1, keepdim=True).sqrt()
     return windows * (10.0 ** (level_dbfs / 20.0) / rms.clamp(min=1e-9)).clamp(max=10.0 ** (MAX_GAIN_DB / 20.0))
 

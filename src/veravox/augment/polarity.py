@@ -1,0 +1,16 @@
+"""The other polarity, as after a swapped pair of wires."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from veravox.augment import AUGMENTATIONS, Augmentation
+
+
+@AUGMENTATIONS.register("polarity")
+class Polarity(Augmentation):
+    """Multiply by -1; how often is the chain's probability."""
+
+    def apply(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
+        """The waveform upside down."""
+        return -waveform
