@@ -75,7 +75,8 @@ class EncoderBlock(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         hidden = functional.selu(_convolve(inputs, self.enter, self.normalise), inplace=True)
-        outputs = self.leave(hidden) + (inputs if self.skip is None else self.skip(inputs))
+        outputs = self.leave(hidden)
+        outputs += inputs if self.skip is None else self.skip(inputs)
         return functional.max_pool2d(outputs, (1, POOL)) if self.pool else outputs
 
 
