@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from veravox.augment.gain import Gain
     from veravox.augment.noise import Noise
     from veravox.augment.polarity import Polarity
+    from veravox.augment.rawboost import RawBoost
 
 
 class Augmentation(abc.ABC):
@@ -84,6 +85,7 @@ _HOMES = {
     "Gain": "gain",
     "Noise": "noise",
     "Polarity": "polarity",
+    "RawBoost": "rawboost",
     "build_chain": "chain",
 }
 
@@ -96,6 +98,7 @@ __all__ = [
     "Gain",
     "Noise",
     "Polarity",
+    "RawBoost",
     "build_chain",
 ]
 
