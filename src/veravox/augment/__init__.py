@@ -8,17 +8,29 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from veravox.errors import AugmentationError, VeravoxError
+from veravox.errors import AugmentationError, MissingDependencyError, VeravoxError
 from veravox.registry import Registry
 
 if TYPE_CHECKING:
+    from veravox.augment.babble import Babble
     from veravox.augment.band_limit import BandLimit
     from veravox.augment.chain import Chain, build_chain
+    from veravox.augment.clipping import Clipping
     from veravox.augment.codec import Codec
+    from veravox.augment.device import Device
+    from veravox.augment.dynamics import Dynamics
     from veravox.augment.gain import Gain
+    from veravox.augment.impulse_response import ImpulseResponse
     from veravox.augment.noise import Noise
+    from veravox.augment.noise_folder import NoiseFolder
+    from veravox.augment.packet_loss import PacketLoss
+    from veravox.augment.pitch import Pitch
     from veravox.augment.polarity import Polarity
     from veravox.augment.rawboost import RawBoost
+    from veravox.augment.resampling import Resampling
+    from veravox.augment.room import Room
+    from veravox.augment.speed import Speed
+    from veravox.augment.time_stretch import TimeStretch
 
 
 class Augmentation(abc.ABC):
@@ -46,12 +58,10 @@ class Augmentation(abc.ABC):
         source = waveform.astype(np.float32, copy=False)
         try:
             result = self.apply(source, int(sample_rate_hz), rng)
-        except AugmentationError as error:
-            if str(error).startswith("augmentation "):
-                raise
-            raise AugmentationError(f"{self._who()} failed: {error}") from error
-        except (VeravoxError, MemoryError):
+        except (MissingDependencyError, MemoryError):
             raise
+        except VeravoxError as error:
+            raise AugmentationError(f"{self._who()} failed: {error}") from error
         except Exception as error:
             raise AugmentationError(f"{self._who()} failed: {type(error).__name__}: {error}") from error
         return self._checked(np.ascontiguousarray(result, dtype=np.float32), waveform)
@@ -79,26 +89,50 @@ class Augmentation(abc.ABC):
 AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "veravox.augment")
 
 _HOMES = {
+    "Babble": "babble",
     "BandLimit": "band_limit",
     "Chain": "chain",
+    "Clipping": "clipping",
     "Codec": "codec",
+    "Device": "device",
+    "Dynamics": "dynamics",
     "Gain": "gain",
+    "ImpulseResponse": "impulse_response",
     "Noise": "noise",
+    "NoiseFolder": "noise_folder",
+    "PacketLoss": "packet_loss",
+    "Pitch": "pitch",
     "Polarity": "polarity",
     "RawBoost": "rawboost",
+    "Resampling": "resampling",
+    "Room": "room",
+    "Speed": "speed",
+    "TimeStretch": "time_stretch",
     "build_chain": "chain",
 }
 
 __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
+    "Babble",
     "BandLimit",
     "Chain",
+    "Clipping",
     "Codec",
+    "Device",
+    "Dynamics",
     "Gain",
+    "ImpulseResponse",
     "Noise",
+    "NoiseFolder",
+    "PacketLoss",
+    "Pitch",
     "Polarity",
     "RawBoost",
+    "Resampling",
+    "Room",
+    "Speed",
+    "TimeStretch",
     "build_chain",
 ]
 
