@@ -60,7 +60,7 @@ def splice(
         raise AugmentationError(f"a splice needs two aligned waveforms, not {samples} and {len(spoof)} samples")
     if not 0 < shortest <= samples:
         raise AugmentationError(f"a piece of {min_piece_s} s does not fit in {samples / sample_rate_hz:.2f} s")
-    mask = np.zeros(samples, np.float32)
+    mask = np.zeros(samples)
     borders: list[tuple[int, int]] = []
     gap = round(MIN_GAP_S * sample_rate_hz)
     for _ in range(rng.integers(1, max_pieces + 1)):
@@ -71,7 +71,7 @@ def splice(
             borders.append((start, start + length))
             mask[start : start + length] = 1
     fade = max(1, round(fade_s * sample_rate_hz)) | 1
-    weights = np.convolve(np.pad(mask, fade // 2, mode="edge"), np.full(fade, 1 / fade, np.float32), "valid")
+    weights = np.convolve(np.pad(mask, fade // 2, mode="edge"), np.full(fade, 1 / fade), "valid")
     mixed = bona_fide + weights.astype(np.float32) * (spoof - bona_fide)
     return Splice(mixed.astype(np.float32), _pieces(sorted(borders), samples, sample_rate_hz))
 
