@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from veravox.augment.resampling import Resampling
     from veravox.augment.room import Room
     from veravox.augment.speed import Speed
-    from veravox.augment.splice import Splice, splice
+    from veravox.augment.splicing import Splice, splice
     from veravox.augment.synthesis import SYNTHESES, Synthesis
     from veravox.augment.synthesis.copies import CopySynthesis, build_synthesis
     from veravox.augment.time_stretch import TimeStretch
@@ -88,14 +88,14 @@ _HOMES = {
     "Resampling": "resampling",
     "Room": "room",
     "Speed": "speed",
-    "Splice": "splice",
+    "Splice": "splicing",
     "Synthesis": "synthesis",
     "TimeStretch": "time_stretch",
     "CopySynthesis": "synthesis.copies",
     "SYNTHESES": "synthesis",
     "build_chain": "chain",
     "build_synthesis": "synthesis.copies",
-    "splice": "splice",
+    "splice": "splicing",
 }
 
 __all__ = [

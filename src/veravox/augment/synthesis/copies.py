@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from veravox.augment.splice import splice
+from veravox.augment.splicing import splice
 from veravox.augment.synthesis import SYNTHESES
 from veravox.errors import ConfigurationError
 from veravox.registry import Spec

@@ -11,6 +11,7 @@ from veravox.errors import AugmentationError
 from veravox.tables import BONA_FIDE, SPOOF, Segments
 
 MIN_GAP_S = 0.05
+"""Shortest bona fide stretch; a piece nearer than this to an end reaches it."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ def splice(
         longest = min(samples, round(max_piece_s * sample_rate_hz))
         length = int(rng.integers(shortest, max(shortest, longest) + 1))
         start = int(rng.integers(samples - length + 1))
-        if all(start >= end + gap or start + length + gap <= begin for begin, end in borders):
-            borders.append((start, start + length))
-            mask[start : start + length] = 1
+        stop = start + length
+        start, stop = 0 if start < gap else start, samples if stop > samples - gap else stop
+        if all(start >= end + gap or stop + gap <= begin for begin, end in borders):
+            borders.append((start, stop))
+            mask[start:stop] = 1
     fade = max(1, round(fade_s * sample_rate_hz)) | 1
     weights = np.convolve(np.pad(mask, fade // 2, mode="edge"), np.full(fade, 1 / fade), "valid")
     mixed = bona_fide + weights.astype(np.float32) * (spoof - bona_fide)
