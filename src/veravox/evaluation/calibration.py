@@ -110,11 +110,8 @@ def verdict_thresholds(
     below it.
     """
     points = OperatingPoints.of(bona_fide, spoof)
-    lower_point = (
-        int(np.searchsorted(points.misses, max_bona_fide_below * points.bona_fide + 1e-9, side="right")) - 1
-    )
-    upper_point = int(np.searchsorted(-points.false_alarms, -max_spoof_above * points.spoof - 1e-9, side="left"))
-    lower, upper = points.threshold(lower_point), points.threshold(upper_point)
+    lower = points.highest_with_misses(max_bona_fide_below)
+    upper = points.lowest_with_false_alarms(max_spoof_above)
     rule = (
         f"spoof below the highest score with at most {max_bona_fide_below:.2%} of the bona fide below it; "
         f"bonafide from the lowest score with at most {max_spoof_above:.2%} of the spoof at or above it"
