@@ -188,8 +188,8 @@ class PyavReader:
             end = ogg_end(file.fileno())
             if end is None or self._start_s is None:
                 return None, None
-            stated_s = end / (48000 if stream.codec_context.name.endswith("opus") else rate) - self._start_s
-            return (stated_s, stated_s) if stated_s > 0 else (None, None)
+            end_s = end / (48000 if stream.codec_context.name.endswith("opus") else rate) - self._start_s
+            return (end_s, end_s) if end_s > 0 else (None, None)
         if kind not in STATES_LENGTH:
             return None, None
         whole_s = container.duration / 1e6 if container.duration else None
