@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from veravox.audio.decode import AudioInfo, AudioStream, open_audio, read_audio, resample, to_mono
-    from veravox.audio.find import find_audio
+    from veravox.audio.find import AUDIO_SUFFIXES, find_audio
     from veravox.audio.level import active_level, dbfs, to_active_level
     from veravox.audio.quality import Quality, QualityMeter
     from veravox.audio.windows import WindowPolicy, tile, window_policy
 
 _HOMES = {
+    "AUDIO_SUFFIXES": "find",
     "AudioInfo": "decode",
     "AudioStream": "decode",
     "Quality": "quality",
@@ -31,6 +32,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AUDIO_SUFFIXES",
     "AudioInfo",
     "AudioStream",
     "Quality",
