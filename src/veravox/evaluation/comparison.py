@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,19 @@ class Comparison:
     rounds: int
     unit: str
     lower_is_better: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON."""
+        return asdict(self) | {"conclusion": self.conclusion}
+
+    @property
+    def mcnemar_sentence(self) -> str:
+        """McNemar's test at the two thresholds, in one plain sentence."""
+        first, second = self.mcnemar.only_first_right, self.mcnemar.only_second_right
+        return (
+            f"At their thresholds, {first} trials are decided rightly only by {self.names[0]} and {second} only "
+            f"by {self.names[1]} (McNemar's exact test, p = {self.mcnemar.p_value:.2g})."
+        )
 
     @property
     def conclusion(self) -> str:

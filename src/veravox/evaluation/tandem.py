@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -113,14 +114,27 @@ class AsvScores:
     non_target: Floats
     spoof: Floats
 
+    @cached_property
+    def points(self) -> OperatingPoints:
+        """Operating points of targets against non-targets."""
+        return OperatingPoints.of(self.target, self.non_target)
+
+    @cached_property
+    def rates(self) -> AsvRates:
+        """The error rates at the equal error rate."""
+        return AsvRates.at_eer(self.target, self.non_target, self.spoof)
+
     @property
     def eer(self) -> float:
         """Equal error rate of targets against non-targets."""
-        return OperatingPoints.of(self.target, self.non_target).equal_error_rate()
+        return self.points.equal_error_rate()
 
-    def at_eer(self) -> AsvRates:
-        """The error rates at the threshold of that equal error rate."""
-        return AsvRates.at_eer(self.target, self.non_target, self.spoof)
+    @cached_property
+    def spoof_accepted(self) -> Floats:
+        """Share of spoofed trials accepted at each of the points, shape (K + 1,)."""
+        spoofed = np.sort(finite_scores(self.spoof, "spoofed ASV"))
+        thresholds = np.append(self.points.thresholds, np.inf)
+        return 1 - np.searchsorted(spoofed, thresholds, side="left") / spoofed.size
 
 
 ASVSPOOF_TANDEM_COST = TandemCost()
@@ -183,10 +197,13 @@ def t_eer(
         Kinnunen et al., t-EER: parameter-free tandem evaluation of countermeasures and biometric comparators,
         TPAMI 45, 2023.
     """
-    points, asv = OperatingPoints.of(bona_fide, spoof), OperatingPoints.of(asv_target, asv_non_target)
-    spoofed = np.sort(finite_scores(asv_spoof, "spoofed ASV"))
-    thresholds = np.append(asv.thresholds, np.inf)
-    accepted = 1 - np.searchsorted(spoofed, thresholds, side="left") / spoofed.size
+    scores = AsvScores(*(np.asarray(kind, dtype=np.float64) for kind in (asv_target, asv_non_target, asv_spoof)))
+    return t_eer_of_points(OperatingPoints.of(bona_fide, spoof), scores)
+
+
+def t_eer_of_points(points: OperatingPoints, scores: AsvScores) -> float:
+    """See `t_eer`."""
+    asv, accepted = scores.points, scores.spoof_accepted
     # Pmiss reaches Pnon once the countermeasure's own miss rate reaches this; below 0 they never cross.
     wanted = (asv.false_alarm_rates - asv.miss_rates) / (1 - asv.miss_rates + asv.false_alarm_rates + 1e-300)
     crossing = np.flatnonzero(asv.false_alarm_rates >= asv.miss_rates)
