@@ -119,7 +119,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
         found.append(f"{which} are at {rule} (score {threshold:.6g}).")
     cost = settings["cost"]
     found.append(
-        f"DCF: P(spoof) {cost['p_spoof']:g}, costs {cost['miss']:g} a miss, {cost['false_alarm']:g} a false alarm. "
+        f"DCF: P(spoof) {cost['p_spoof']:g}, costs {cost['miss']:g} (miss), {cost['false_alarm']:g} (false alarm). "
         f"EER: {settings['eer_form']}. Partial AUC: false alarms up to {settings['max_false_alarm_rate']:g}. "
         f"Calibration: {settings['calibration']}."
     )
