@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from veravox.evaluation.bootstrap import Interval, bootstrap_interval
+    from veravox.evaluation.calibrating import CalibrationResult, calibrate
     from veravox.evaluation.calibration import (
         FittedCalibration,
         cross_calibrate,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from veravox.evaluation.detection_cost import DetectionCost, act_dcf, min_dcf
     from veravox.evaluation.evaluator import compare_scores, evaluate
     from veravox.evaluation.foreign import read_asv_scores, read_foreign_scores, read_key, read_scores
+    from veravox.evaluation.fusion import Fusion, cross_fuse, fit_fusion, is_fusion
     from veravox.evaluation.grid import Grid, GridCell
     from veravox.evaluation.groups import pools_from_text, restrict
     from veravox.evaluation.likelihood import calibration_error, cllr, min_cllr
@@ -40,12 +42,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "AsvRates": "tandem",
     "AsvScores": "tandem",
+    "CalibrationResult": "calibrating",
     "Comparison": "comparison",
     "Decisions": "rates",
     "DetectionCost": "detection_cost",
     "Evaluation": "results",
     "Figure": "results",
     "FittedCalibration": "calibration",
+    "Fusion": "fusion",
     "Grid": "grid",
     "GridCell": "grid",
     "Interval": "bootstrap",
@@ -62,18 +66,22 @@ _HOMES = {
     "act_dcf": "detection_cost",
     "auc": "rates",
     "bootstrap_interval": "bootstrap",
+    "calibrate": "calibrating",
     "calibration_error": "likelihood",
     "cllr": "likelihood",
     "compare": "comparison",
     "compare_scores": "evaluator",
     "cross_calibrate": "calibration",
+    "cross_fuse": "fusion",
     "decisions": "rates",
     "equal_error_rate": "rates",
     "equal_error_threshold": "rates",
     "evaluate": "evaluator",
     "fit_affine": "calibration",
     "fit_calibration": "calibration",
+    "fit_fusion": "fusion",
     "fit_on": "calibration",
+    "is_fusion": "fusion",
     "mcnemar": "comparison",
     "min_cllr": "likelihood",
     "min_dcf": "detection_cost",
@@ -94,12 +102,14 @@ __all__ = [
     "METRICS",
     "AsvRates",
     "AsvScores",
+    "CalibrationResult",
     "Comparison",
     "Decisions",
     "DetectionCost",
     "Evaluation",
     "Figure",
     "FittedCalibration",
+    "Fusion",
     "Grid",
     "GridCell",
     "Interval",
@@ -115,18 +125,22 @@ __all__ = [
     "act_dcf",
     "auc",
     "bootstrap_interval",
+    "calibrate",
     "calibration_error",
     "cllr",
     "compare",
     "compare_scores",
     "cross_calibrate",
+    "cross_fuse",
     "decisions",
     "equal_error_rate",
     "equal_error_threshold",
     "evaluate",
     "fit_affine",
     "fit_calibration",
+    "fit_fusion",
     "fit_on",
+    "is_fusion",
     "mcnemar",
     "min_cllr",
     "min_dcf",

@@ -59,22 +59,33 @@ def two_classes(scores: ArrayLike, labels: ArrayLike | Sequence[str]) -> tuple[F
     return finite_scores(values[is_bona_fide], "bona fide"), finite_scores(values[~is_bona_fide], "spoof")
 
 
-def _fit(bona_fide: Floats, spoof: Floats, shift: float, prior: float, doubt: tuple[float, float]) -> Floats:
-    """Scale and offset of standardised logits; `doubt` is the share of each class taken as mislabelled."""
+def fit_logistic(
+    bona_fide: Floats, spoof: Floats, prior: float, doubt: tuple[float, float] = (0.0, 0.0), rising: bool = False
+) -> Floats:
+    """Weights and offset of a prior-weighted logistic regression, shape (systems + 1,).
+
+    Args:
+        bona_fide: logits about standardised, shape (trials, systems).
+        spoof: the same for spoofed trials.
+        prior: of spoof.
+        doubt: share of each class taken as mislabelled.
+        rising: keep every weight at zero or above.
+    """
+    shift, systems = -float(logit(prior)), bona_fide.shape[1]
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        value, slope = 0.0, np.zeros(2)
+        value, slope = 0.0, np.zeros(systems + 1)
         for logits, sign, weight, wrong in ((bona_fide, 1, 1 - prior, doubt[0]), (spoof, -1, prior, doubt[1])):
-            margins = sign * (parameters[0] * logits + parameters[1] + shift)
+            margins = sign * (logits @ parameters[:-1] + parameters[-1] + shift)
             value -= weight * ((1 - wrong) * log_expit(margins) + wrong * log_expit(-margins)).mean()
-            pull = weight * sign * (expit(margins) - (1 - wrong)) / logits.size
-            slope += (pull @ logits, pull.sum())
+            pull = weight * sign * (expit(margins) - (1 - wrong)) / len(logits)
+            slope += np.append(pull @ logits, pull.sum())
         return float(value), slope
 
+    start = np.append(np.full(systems, 1 / systems), 0.0)
+    bounds = [(0 if rising else None, None)] * systems + [(None, None)]
     options = {"ftol": 1e-15, "gtol": 1e-11, "maxiter": 1000}
-    found = minimize(
-        loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)], options=options
-    )
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return np.asarray(found.x, dtype=np.float64)
 
 
@@ -86,6 +97,10 @@ def fit_affine(bona_fide: ArrayLike, spoof: ArrayLike, prior: float = 0.5) -> tu
     Where the classes do not overlap at all, that has no finite answer; then each class of n trials counts as
     mislabelled with chance 1 / (n + 2), as Platt does.
 
+    Args:
+        bona_fide: logits, shape (trials,); higher is more bona fide.
+        spoof: the same for spoofed trials.
+        prior: of spoof.
     Returns:
         (scale, offset), offset in nats.
     Raises:
@@ -100,7 +115,8 @@ def fit_affine(bona_fide: ArrayLike, spoof: ArrayLike, prior: float = 0.5) -> tu
     centre, spread = _centre_and_spread(first, second)
     apart = first.min() > second.max()
     doubt = (1 / (first.size + 2), 1 / (second.size + 2)) if apart else (0.0, 0.0)
-    found = _fit((first - centre) / spread, (second - centre) / spread, -float(logit(prior)), prior, doubt)
+    standard = [((scores - centre) / spread)[:, None] for scores in (first, second)]
+    found = fit_logistic(standard[0], standard[1], prior, doubt, rising=True)
     if found[0] <= 1e-9:
         raise EvaluationError(
             "no calibration with a positive scale fits: bona fide trials do not score higher than spoofed ones; "
@@ -214,7 +230,7 @@ def cross_calibrate(
     """
     values, is_bona_fide = np.asarray(scores, dtype=np.float64), labels_as_bona_fide(labels)
     two_classes(values, is_bona_fide)
-    fold = _folds(is_bona_fide, folds, clusters, seed)
+    fold = folds_of(is_bona_fide, folds, clusters, seed)
     ratios = np.empty_like(values)
     for index in range(folds):
         inside, rest = fold == index, fold != index
@@ -223,9 +239,14 @@ def cross_calibrate(
     return ratios
 
 
-def _folds(
-    is_bona_fide: NDArray[np.bool_], folds: int, clusters: Sequence[Any] | None, seed: int
+def folds_of(
+    is_bona_fide: NDArray[np.bool_], folds: int, clusters: Sequence[Any] | None = None, seed: int = 0
 ) -> NDArray[np.intp]:
+    """The fold of each trial, shape (trials,); like clusters are dealt out evenly.
+
+    Raises:
+        EvaluationError: if some fold leaves no trial of a class outside.
+    """
     rng = np.random.default_rng(seed)
     if clusters is None:
         names, membership = np.arange(len(is_bona_fide)), np.arange(len(is_bona_fide))
@@ -239,7 +260,9 @@ def _folds(
     for index in range(folds):
         rest = is_bona_fide[fold != index]
         if folds < 2 or rest.all() or not rest.any():
-            raise EvaluationError(f"these trials are too few for {folds} folds with both classes outside each")
+            raise EvaluationError(
+                f"these trials are too few for {folds} folds with both classes outside each; use fewer, or 0"
+            )
     return fold
 
 
@@ -255,6 +278,20 @@ def _hashes(names: Iterable[str]) -> set[str]:
     return {blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() for name in names}
 
 
+def refuse_same(sketch: Sequence[str], utterance_ids: Iterable[str], fitted_on: str) -> None:
+    """Check that trials to report on are not those of a fit, by its fingerprint.
+
+    Raises:
+        EvaluationError: naming the share that is the same.
+    """
+    shared = len(_hashes(utterance_ids) & set(sketch))
+    if shared:
+        raise EvaluationError(
+            f"about {shared / len(sketch):.0%} of the trials that the calibration was fitted on ({fitted_on}) are "
+            "among these; report on other trials, or cross-validate (--cross-validate 5)"
+        )
+
+
 @dataclass(frozen=True)
 class FittedCalibration:
     """A calibration with a fingerprint of the trials it was fitted on, so that it is not judged on them."""
@@ -268,13 +305,7 @@ class FittedCalibration:
         Raises:
             EvaluationError: naming the share that is the same.
         """
-        shared = len(_hashes(utterance_ids) & set(self.trials))
-        if shared:
-            raise EvaluationError(
-                f"about {shared / len(self.trials):.0%} of the trials that the calibration was fitted on "
-                f"({self.calibration.fitted_on}) are among these; report on other trials, or cross-validate "
-                "(--cross-validate 5)"
-            )
+        refuse_same(self.trials, utterance_ids, self.calibration.fitted_on)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""

@@ -45,7 +45,7 @@ def figures_grid(evaluation: Evaluation, digits: int = 4) -> Grid:
     bootstrap = evaluation.settings["bootstrap"]
     rows = [
         [title_of(name), show_value(name, figure.value, digits), show_interval(name, figure, digits)]
-        for name, figure in evaluation.whole.figures.items()
+        for name, figure in _ordered(evaluation.whole.figures).items()
     ]
     head = ["figure", "value", f"{bootstrap['confidence']:.0%} interval"]
     if not bootstrap["rounds"]:
@@ -63,10 +63,14 @@ def _part_cells(figures: Mapping[str, Figure], names: Sequence[str], with_interv
     return cells
 
 
-def _names(parts: Sequence[Part]) -> list[str]:
-    names = list(dict.fromkeys(name for part in parts for name in part.figures))
+def _ordered(figures: Mapping[str, Figure]) -> dict[str, Figure]:
     order = [*METRICS, *DECISION_METRICS]
-    return sorted(names, key=lambda name: ("@" in name, order.index(name.partition("@")[0])))
+    names = sorted(figures, key=lambda name: ("@" in name, order.index(name.partition("@")[0])))
+    return {name: figures[name] for name in names}
+
+
+def _names(parts: Sequence[Part]) -> list[str]:
+    return list(_ordered({name: figure for part in parts for name, figure in part.figures.items()}))
 
 
 def _head(names: Sequence[str], with_interval: bool) -> list[str]:
@@ -119,10 +123,11 @@ def remarks(evaluation: Evaluation) -> list[str]:
         found.append(f"{which} are at {rule} (score {threshold:.6g}).")
     cost = settings["cost"]
     found.append(
-        f"DCF: P(spoof) {cost['p_spoof']:g}, costs {cost['miss']:g} (miss), {cost['false_alarm']:g} (false alarm). "
-        f"EER: {settings['eer_form']}. Partial AUC: false alarms up to {settings['max_false_alarm_rate']:g}. "
-        f"Calibration: {settings['calibration']}."
+        f"DCF: P(spoof) {cost['p_spoof']:g}, a miss costs {cost['miss']:g}, a false alarm {cost['false_alarm']:g}."
     )
+    widest = settings["max_false_alarm_rate"]
+    found.append(f"EER: {settings['eer_form']} form. Partial AUC: false alarms up to {widest:g}.")
+    found.append(f"Calibration: {settings['calibration']}.")
     bootstrap = settings["bootstrap"]
     if bootstrap["rounds"]:
         how = f"{bootstrap['rounds']} bootstrap rounds over {bootstrap['unit']}"

@@ -48,6 +48,9 @@ def command(
     id_column: Annotated[str | None, typer.Option(help="Foreign file: name or number of the id column.")] = None,
     score_column: Annotated[str | None, typer.Option(help="Foreign file: name or number of the score.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Made by `veravox calibrate` on other trials.")] = None,
+    fuse_with: Annotated[
+        list[Path] | None, typer.Option(help="With a fusion as --calibration: its other score files, in order.")
+    ] = None,
     cross_validate: Annotated[
         int,
         typer.Option(help="Folds of a calibration on these very trials; each judged by a fit without it.", min=0),
@@ -72,8 +75,10 @@ def command(
     from veravox.evaluation import (
         DetectionCost,
         FittedCalibration,
+        Fusion,
         compare_scores,
         evaluate,
+        is_fusion,
         pools_from_text,
         read_asv_scores,
         read_key,
@@ -84,8 +89,13 @@ def command(
     )
 
     key = read_key(protocol)
-    judged, key = restrict(read_scores(scores, polarity, id_column, score_column), key, where or [])
-    fitted = FittedCalibration.read(calibration) if calibration else None
+    given = read_scores(scores, polarity, id_column, score_column)
+    fitted = None
+    if calibration and is_fusion(calibration):
+        given = Fusion.read(calibration).apply([given, *(read_scores(path, polarity) for path in fuse_with or [])])
+    elif calibration:
+        fitted = FittedCalibration.read(calibration)
+    judged, key = restrict(given, key, where or [])
     show.say(f"{len(key)} trials of {protocol}", quiet or json)
     with show.progress("bootstrap rounds", bootstrap, quiet or not bootstrap) as advance:
         result = evaluate(
