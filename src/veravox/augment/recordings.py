@@ -47,6 +47,21 @@ def read_recording(path: str | os.PathLike[str], sample_rate_hz: int) -> np.ndar
     return _read(path, sample_rate_hz, 0, -1)
 
 
+def read_native(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """A whole recording as mono float32 at its own sampling rate, which comes with it.
+
+    Raises:
+        AudioError: if it cannot be read, or is empty.
+    """
+    import soundfile
+
+    try:
+        rate_hz = int(soundfile.info(os.fspath(path)).samplerate)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{os.fspath(path)!r} cannot be read: {error}") from error
+    return _read(path, rate_hz, 0, -1), rate_hz
+
+
 def read_piece(
     path: str | os.PathLike[str], samples: int, sample_rate_hz: int, rng: np.random.Generator
 ) -> np.ndarray:
