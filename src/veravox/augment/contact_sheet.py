@@ -155,6 +155,8 @@ def _shown(values: dict[str, float]) -> str:
 def _page(panels: Sequence[Panel], utterance_id: str, suite: str, picture: bytes, folder: Path) -> str:
     """The picture, and a table with a player per file; it opens without network."""
     rows = []
+    absent = [(each.name, each.missing()) for each in suite_operations(suite)]
+    skipped = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in absent if why)
     for panel in panels:
         link = html.escape(os.path.relpath(os.path.abspath(panel.path), folder.resolve()))
         cells = (
@@ -172,5 +174,6 @@ def _page(panels: Sequence[Panel], utterance_id: str, suite: str, picture: bytes
         f"<style>{STYLE}</style></head><body><h1>{title}</h1>"
         f'<img alt="Spectrograms of all operations" src="data:image/png;base64,{encoded}">'
         "<table><thead><tr><th>operation</th><th>listen</th><th>intended</th><th>measured</th>"
-        f"<th>parameters</th></tr></thead><tbody>{''.join(rows)}</tbody></table></body></html>\n"
+        f"<th>parameters</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"{'<h2>Skipped</h2><ul>' + skipped + '</ul>' if skipped else ''}</body></html>\n"
     )

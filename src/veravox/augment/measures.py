@@ -11,19 +11,23 @@ from veravox.augment.reverberation import reverberation_time_s
 from veravox.augment.round_trip import lag_of
 
 ALIKE = 0.5
-"""Correlation from which two waveforms are compared sample by sample; below, by their loudness."""
+"""Correlation from which the waveforms themselves tell a delay."""
 SMOOTHING_S = 0.01
 CLICK_S = (0.2, 2.0)
 
 
-def delay_ms(degraded: np.ndarray, original: np.ndarray, sample_rate_hz: int) -> float:
-    """How much later the degraded waveform is: by the peak of the cross-correlation of the waveforms where they
-    are alike, else of their loudness."""
+def delay_ms(degraded: np.ndarray, original: np.ndarray, sample_rate_hz: int) -> float | None:
+    """How much later the degraded waveform is, by the peak of the cross-correlation; None where the two are too
+    unlike for that."""
     lag = lag_of(degraded, original)
     size = min(len(original), len(degraded))
-    moved = np.roll(degraded, -lag)[:size]
-    if abs(np.corrcoef(moved, original[:size])[0, 1]) < ALIKE:
-        lag = lag_of(_loudness(degraded, sample_rate_hz), _loudness(original, sample_rate_hz))
+    alike = np.corrcoef(np.roll(degraded, -lag)[:size], original[:size])[0, 1]
+    return 1000 * lag / sample_rate_hz if abs(alike) >= ALIKE else None
+
+
+def loudness_delay_ms(degraded: np.ndarray, original: np.ndarray, sample_rate_hz: int) -> float:
+    """How much later its loudness is; reverberation counts, since it makes sounds last longer."""
+    lag = lag_of(_loudness(degraded, sample_rate_hz), _loudness(original, sample_rate_hz))
     return 1000 * lag / sample_rate_hz
 
 
@@ -92,7 +96,11 @@ def measure(
     """
     found = {"level_change_db": level_change_db(degraded, original)}
     if operation.keeps_time:
-        found["delay_ms"] = delay_ms(degraded, original, sample_rate_hz)
+        delay = delay_ms(degraded, original, sample_rate_hz)
+        if delay is not None:
+            found["delay_ms"] = delay
+        else:
+            found["loudness_delay_ms"] = loudness_delay_ms(degraded, original, sample_rate_hz)
     if "snr_db" in intended:
         found["snr_db"] = snr_db(degraded, original)
     if "bandwidth_hz" in intended:

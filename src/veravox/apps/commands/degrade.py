@@ -22,7 +22,7 @@ def command(
     sheet_of: Annotated[str | None, typer.Option(help="Draw this trial instead of the first.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Counts as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> int:
+) -> None:
     """Post-processed and laundered copies of all trials, with their protocol; repeatable, resumable."""
     from veravox.apps import show
     from veravox.augment.contact_sheet import contact_sheet
@@ -63,4 +63,5 @@ def command(
     else:
         skipped = [(name, "skipped") for name in result.skipped]
         show.print_table(["degradation", "files"], [*files, *skipped])
-    return 1 if len(result.failures) else 0
+    if len(result.failures):
+        raise typer.Exit(1)
