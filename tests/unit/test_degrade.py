@@ -233,7 +233,12 @@ def test_a_contact_sheet_measures_what_was_intended(trials, tmp_path):
     source = Protocol.read(trials)
     result = degrade(source, "safe-task2", tmp_path / "out", operations=["noise", *CHEAP])
     _, _, panels = contact_sheet(source, result.protocol, "safe-task2", tmp_path / "out")
-    assert [panel.name for panel in panels] == ["original", "noise", "resample down", "speech filter"]
+    assert [panel.name for panel in panels] == [
+        "original",
+        "noise",
+        "resample down",
+        "speech filter",
+    ]
     noise = panels[1]
     assert noise.measured["snr_db"] == pytest.approx(noise.intended["snr_db"], abs=0.5)
     assert noise.measured["delay_ms"] == 0
