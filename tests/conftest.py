@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Examples that take long on a busy machine are no defect.
+settings.register_profile("veravox", deadline=None)
+settings.load_profile("veravox")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parent.parent

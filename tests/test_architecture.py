@@ -13,7 +13,7 @@ SOURCE = Path(veravox.__file__).parent
 FLOORS = [
     {"errors"},
     {"files"},
-    {"tables", "registry"},
+    {"tables", "registry", "pages"},
     {"audio"},
     {"corpora", "augment", "evaluation", "models"},
     {"batches"},

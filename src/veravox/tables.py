@@ -398,20 +398,34 @@ class Scores:
             ScoringError: if the file cannot be read or its rows are wrong.
         """
         if Path(path).suffix.lower() == ".jsonl":
-            frame, failures = _read_json_lines(path)
-            return cls(frame, failures, name=str(path))
+            return cls(*_read_json_lines(path), name=str(path))
         frame = read_table(path, ScoringError)
         numeric = [name for name in frame.columns if name.startswith((GATE_PREFIX, EXPERT_PREFIX))]
         numeric += [name for name in ("duration_s", "p_spoof", "windows") if name in frame.columns]
-        return cls(frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False)), name=str(path))
+        frame = frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False))
+        failures, windows = (cls._beside(path, part) for part in ("failures", "windows"))
+        if windows is not None:
+            windows = windows.with_columns(pl.col("start_s", "end_s", "score").cast(pl.Float64))
+        return cls(frame, failures, windows, name=str(path))
+
+    @staticmethod
+    def _beside(path: str | os.PathLike[str], part: str) -> pl.DataFrame | None:
+        file = Path(path)
+        beside = file.with_suffix(f".{part}{file.suffix}")
+        return read_table(beside, ScoringError) if beside.is_file() else None
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write .csv or .parquet; failures and windows go beside it, to NAME.failures and NAME.windows."""
         file = Path(path)
-        if self.windows is not None:
-            write_table(self.windows, file.with_suffix(f".windows{file.suffix}"))
-        if len(self.failures):
-            write_table(self.failures, file.with_suffix(f".failures{file.suffix}"))
+        for part, frame in (
+            ("windows", self.windows),
+            ("failures", self.failures if len(self.failures) else None),
+        ):
+            beside = file.with_suffix(f".{part}{file.suffix}")
+            if frame is not None:
+                write_table(frame, beside)
+            else:
+                beside.unlink(missing_ok=True)  # of an earlier run under this name
         write_table(self.frame, file)
 
     def align(self, protocol: Protocol) -> pl.DataFrame:

@@ -1,1 +1,154 @@
 """Scores to EER, DCFs, intervals, curves, tables and plots. No torch here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from veravox.evaluation.bootstrap import Interval, bootstrap_interval
+    from veravox.evaluation.calibration import (
+        FittedCalibration,
+        cross_calibrate,
+        fit_affine,
+        fit_calibration,
+        fit_on,
+        thresholds_by_rule,
+    )
+    from veravox.evaluation.comparison import Comparison, McNemar, compare, mcnemar
+    from veravox.evaluation.detection_cost import DetectionCost, act_dcf, min_dcf
+    from veravox.evaluation.evaluator import compare_scores, evaluate
+    from veravox.evaluation.foreign import read_asv_scores, read_foreign_scores, read_key, read_scores
+    from veravox.evaluation.grid import Grid, GridCell
+    from veravox.evaluation.groups import pools_from_text, restrict
+    from veravox.evaluation.likelihood import calibration_error, cllr, min_cllr
+    from veravox.evaluation.measuring import Trials
+    from veravox.evaluation.metrics import METRICS, Terms
+    from veravox.evaluation.rates import (
+        Decisions,
+        OperatingPoints,
+        auc,
+        decisions,
+        equal_error_rate,
+        equal_error_threshold,
+        partial_auc,
+    )
+    from veravox.evaluation.report import write_report
+    from veravox.evaluation.results import Evaluation, Figure, Part, Pool
+    from veravox.evaluation.tandem import AsvRates, AsvScores, JointCost, TandemCost, a_dcf, min_tdcf, t_eer
+
+_HOMES = {
+    "AsvRates": "tandem",
+    "AsvScores": "tandem",
+    "Comparison": "comparison",
+    "Decisions": "rates",
+    "DetectionCost": "detection_cost",
+    "Evaluation": "results",
+    "Figure": "results",
+    "FittedCalibration": "calibration",
+    "Grid": "grid",
+    "GridCell": "grid",
+    "Interval": "bootstrap",
+    "JointCost": "tandem",
+    "METRICS": "metrics",
+    "McNemar": "comparison",
+    "OperatingPoints": "rates",
+    "Part": "results",
+    "Pool": "results",
+    "TandemCost": "tandem",
+    "Terms": "metrics",
+    "Trials": "measuring",
+    "a_dcf": "tandem",
+    "act_dcf": "detection_cost",
+    "auc": "rates",
+    "bootstrap_interval": "bootstrap",
+    "calibration_error": "likelihood",
+    "cllr": "likelihood",
+    "compare": "comparison",
+    "compare_scores": "evaluator",
+    "cross_calibrate": "calibration",
+    "decisions": "rates",
+    "equal_error_rate": "rates",
+    "equal_error_threshold": "rates",
+    "evaluate": "evaluator",
+    "fit_affine": "calibration",
+    "fit_calibration": "calibration",
+    "fit_on": "calibration",
+    "mcnemar": "comparison",
+    "min_cllr": "likelihood",
+    "min_dcf": "detection_cost",
+    "min_tdcf": "tandem",
+    "partial_auc": "rates",
+    "pools_from_text": "groups",
+    "read_asv_scores": "foreign",
+    "read_foreign_scores": "foreign",
+    "read_key": "foreign",
+    "read_scores": "foreign",
+    "restrict": "groups",
+    "t_eer": "tandem",
+    "thresholds_by_rule": "calibration",
+    "write_report": "report",
+}
+
+__all__ = [
+    "METRICS",
+    "AsvRates",
+    "AsvScores",
+    "Comparison",
+    "Decisions",
+    "DetectionCost",
+    "Evaluation",
+    "Figure",
+    "FittedCalibration",
+    "Grid",
+    "GridCell",
+    "Interval",
+    "JointCost",
+    "McNemar",
+    "OperatingPoints",
+    "Part",
+    "Pool",
+    "TandemCost",
+    "Terms",
+    "Trials",
+    "a_dcf",
+    "act_dcf",
+    "auc",
+    "bootstrap_interval",
+    "calibration_error",
+    "cllr",
+    "compare",
+    "compare_scores",
+    "cross_calibrate",
+    "decisions",
+    "equal_error_rate",
+    "equal_error_threshold",
+    "evaluate",
+    "fit_affine",
+    "fit_calibration",
+    "fit_on",
+    "mcnemar",
+    "min_cllr",
+    "min_dcf",
+    "min_tdcf",
+    "partial_auc",
+    "pools_from_text",
+    "read_asv_scores",
+    "read_foreign_scores",
+    "read_key",
+    "read_scores",
+    "restrict",
+    "t_eer",
+    "thresholds_by_rule",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"veravox.evaluation.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'veravox.evaluation' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

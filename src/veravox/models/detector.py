@@ -1,0 +1,214 @@
+"""The detector: level rule, front ends run once a batch, experts, gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from veravox.errors import ConfigurationError, suggest
+from veravox.models.experts import EXPERTS, Expert
+from veravox.models.front_ends import FRONT_ENDS
+from veravox.models.gates import GATES
+from veravox.models.mixture import Mixture, MixtureOutput
+from veravox.models.routers import ROUTERS
+from veravox.registry import Spec, check_options
+
+SAMPLE_RATE_HZ = 16000
+MAX_GAIN_DB = 40.0
+
+DetectorOutput = MixtureOutput
+"""`logits` (B,), `expert_logits` (B, E), `gate_weights` (B, E)."""
+
+
+@dataclass(frozen=True)
+class ExpertSpec:
+    """One expert of a detector: which front end it listens to, and what it is."""
+
+    front_end: str
+    spec: Spec
+
+    @classmethod
+    def parse(cls, value: Any) -> ExpertSpec:
+        """Read from a mapping with `front_end`, `name` and options.
+
+        Raises:
+            ConfigurationError: if `front_end` or `name` is missing.
+        """
+        if isinstance(value, ExpertSpec):
+            return value
+        if not isinstance(value, Mapping) or not isinstance(value.get("front_end"), str):
+            raise ConfigurationError(f"an expert is a mapping with 'front_end' and 'name'; got {value!r}")
+        return cls(value["front_end"], Spec.parse({key: v for key, v in value.items() if key != "front_end"}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"front_end": self.front_end, **self.spec.to_dict()}
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """Everything that a detector is but its weights.
+
+    Args:
+        front_ends: by a name of their own; experts that name the same one share it.
+        experts: by name, in order.
+        gate: what weighs the experts.
+        router: what makes weights of the gate's logits.
+        embedding_size: what embeddings are projected to where experts differ in size.
+        window_s: length of the windows it judges.
+        level_dbfs: RMS level that each window is brought to, its mean removed, with at most 40 dB of gain; None
+            leaves windows alone.
+    """
+
+    front_ends: Mapping[str, Spec]
+    experts: Mapping[str, ExpertSpec]
+    gate: Spec = field(default_factory=lambda: Spec("uniform"))
+    router: Spec = field(default_factory=lambda: Spec("soft"))
+    embedding_size: int = 64
+    window_s: float = 3.0
+    level_dbfs: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.experts:
+            raise ConfigurationError("a detector needs at least one expert")
+        for name, expert in self.experts.items():
+            if expert.front_end not in self.front_ends:
+                raise ConfigurationError(
+                    f"expert {name!r} names the front end {expert.front_end!r}; "
+                    f"{suggest(expert.front_end, self.front_ends)}"
+                )
+            if not name.isidentifier():
+                raise ConfigurationError(f"expert name {name!r}: use letters, digits and underscores")
+        if self.window_s <= 0:
+            raise ConfigurationError(f"window_s must be positive, not {self.window_s}")
+
+    @property
+    def window_samples(self) -> int:
+        """S, at 16 kHz."""
+        return round(self.window_s * SAMPLE_RATE_HZ)
+
+    @classmethod
+    def parse(cls, data: Any) -> DetectorSpec:
+        """Read plain data, checking every name and option before anything is built.
+
+        Raises:
+            ConfigurationError: naming the entry, the option and the nearest word.
+        """
+        if isinstance(data, DetectorSpec):
+            return data
+        if not isinstance(data, Mapping):
+            raise ConfigurationError(f"a detector is a mapping; got {data!r}")
+        for key in ("front_ends", "experts"):
+            if not isinstance(data.get(key), Mapping):
+                raise ConfigurationError(f"detector: {key!r} must be a mapping of names; got {data.get(key)!r}")
+        values = dict(data)
+        values["front_ends"] = {name: Spec.parse(item) for name, item in values["front_ends"].items()}
+        values["experts"] = {name: ExpertSpec.parse(item) for name, item in values["experts"].items()}
+        values |= {key: Spec.parse(values[key]) for key in ("gate", "router") if key in values}
+        check_options("detector", cls, values)
+        spec = cls(**values)
+        spec.check()
+        return spec
+
+    def check(self) -> None:
+        """Check all names and options against the registries."""
+        for front_end in self.front_ends.values():
+            FRONT_ENDS.check(front_end, ("sample_rate_hz",))
+        for expert in self.experts.values():
+            EXPERTS.check(expert.spec, ("feature_shape",))
+        GATES.check(self.gate, ("experts", "embedding_size", "window_samples"))
+        ROUTERS.check(self.router)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data; `parse` reads it back."""
+        return {
+            "front_ends": {name: spec.to_dict() for name, spec in self.front_ends.items()},
+            "experts": {name: spec.to_dict() for name, spec in self.experts.items()},
+            "gate": self.gate.to_dict(),
+            "router": self.router.to_dict(),
+            "embedding_size": self.embedding_size,
+            "window_s": self.window_s,
+            "level_dbfs": self.level_dbfs,
+        }
+
+
+def to_level(windows: Tensor, level_dbfs: float) -> Tensor:
+    """Remove each window's mean and scale it to an RMS level in dB re full scale, by at most 40 dB of gain."""
+    windows = windows - windows.mean(dim=1, keepdim=True)
+    rms = windows.square().mean(dim=1, keepdim=True).sqrt()
+    return windows * (10.0 ** (level_dbfs / 20.0) / rms.clamp(min=1e-9)).clamp(max=10.0 ** (MAX_GAIN_DB / 20.0))
+
+
+class Detector(nn.Module):
+    """Judges windows: (B, S) float32 at 16 kHz to one logit each, bona fide minus spoof.
+
+    Each named front end runs once a batch; every expert that names it gets its features.
+
+    Args:
+        spec: what to build.
+    Raises:
+        ConfigurationError: for a wrong name or option, or a part tied to another window length.
+    """
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        super().__init__()
+        spec.check()
+        self.spec = spec
+        self.front_ends: nn.ModuleDict = nn.ModuleDict(
+            {name: FRONT_ENDS.build(item, sample_rate_hz=SAMPLE_RATE_HZ) for name, item in spec.front_ends.items()}
+        )
+        shapes = self._feature_shapes()
+        experts: dict[str, Expert] = {
+            name: EXPERTS.build(item.spec, feature_shape=shapes[item.front_end])
+            for name, item in spec.experts.items()
+        }
+        self.mixture = Mixture(experts, spec.gate, spec.router, spec.embedding_size, spec.window_samples)
+        tied: dict[str, Any] = {
+            **{f"expert {name!r}": part for name, part in experts.items()},
+            "the gate": self.mixture.gate,
+        }
+        for name, part in tied.items():
+            if part.window_samples not in (None, spec.window_samples):
+                raise ConfigurationError(
+                    f"{name} is tied to windows of {part.window_samples / SAMPLE_RATE_HZ:g} s, "
+                    f"the detector has {spec.window_s:g} s; set window_s to match"
+                )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.no_grad()
+    def _feature_shapes(self) -> dict[str, tuple[int, ...]]:
+        silence = torch.zeros(1, self.spec.window_samples)
+        shapes = {}
+        for name, front_end in self.front_ends.items():
+            was_training = front_end.training
+            shapes[name] = tuple(front_end.eval()(silence).shape[1:])
+            front_end.train(was_training)
+        return shapes
+
+    @property
+    def expert_names(self) -> list[str]:
+        """In the order of every (B, E) axis."""
+        return list(self.spec.experts)
+
+    def hear(self, windows: Tensor) -> dict[str, Tensor]:
+        """Features by front end's name, each computed once."""
+        if windows.ndim != 2 or windows.shape[1] != self.spec.window_samples:
+            raise ConfigurationError(
+                f"windows must have shape (B, {self.spec.window_samples}), not {tuple(windows.shape)}"
+            )
+        if self.spec.level_dbfs is not None:
+            windows = to_level(windows, self.spec.level_dbfs)
+        return {name: front_end(windows) for name, front_end in self.front_ends.items()}
+
+    def judge(self, features: Mapping[str, Tensor], windows: Tensor) -> DetectorOutput:
+        """The mixture's output for features by front end's name."""
+        by_expert = {name: features[item.front_end] for name, item in self.spec.experts.items()}
+        return self.mixture(by_expert, windows)
+
+    def forward(self, windows: Tensor) -> DetectorOutput:
+        """Judge windows (B, S)."""
+        return self.judge(self.hear(windows), windows)

@@ -1,0 +1,54 @@
+"""Experts: features in, a logit and an embedding out. One file each."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from veravox.registry import Registry
+
+
+@dataclass
+class ExpertOutput:
+    """What an expert says of B windows.
+
+    Attributes:
+        logits: (B,) = bona fide minus spoof.
+        embeddings: (B, D).
+        class_logits: (B, 2) = spoof, bona fide; None where the network has one logit.
+    """
+
+    logits: Tensor
+    embeddings: Tensor
+    class_logits: Tensor | None = None
+
+
+class Expert(nn.Module, abc.ABC):
+    """Judges features. It may be supplied `feature_shape`, the shape of one window's features.
+
+    Attributes:
+        embedding_size: D of its embeddings; set by the constructor.
+        inductive_bias: what its receptive field and structure can notice, in one sentence.
+        window_samples: the only window length it works with; None if any.
+    """
+
+    embedding_size: int
+    inductive_bias: ClassVar[str]
+    window_samples: int | None = None
+
+    @abc.abstractmethod
+    def forward(self, features: Tensor) -> ExpertOutput:
+        """Judge the features of B windows."""
+
+
+def two_class_output(class_logits: Tensor, embeddings: Tensor) -> ExpertOutput:
+    """The output of a network with a (spoof, bona fide) head: one logit, one sign."""
+    return ExpertOutput(class_logits[:, 1] - class_logits[:, 0], embeddings, class_logits)
+
+
+EXPERTS: Registry[Expert] = Registry("expert", "veravox.models.experts")
+
+__all__ = ["EXPERTS", "Expert", "ExpertOutput", "two_class_output"]

@@ -1,0 +1,91 @@
+"""The light CNN of the mixture papers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
+
+
+class _HalvesMaximum(torch.autograd.Function):
+    """Maximum of two channel halves; one mask and two writes back, where autograd would pad and add."""
+
+    @staticmethod
+    def forward(ctx, inputs: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        first, second = inputs.chunk(2, dim=1)
+        ctx.save_for_backward(first >= second)
+        ctx.layout = inputs
+        return torch.maximum(first, second)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        (mask,) = ctx.saved_tensors
+        half = mask.shape[1]
+        result = torch.empty_like(ctx.layout, dtype=gradient.dtype)
+        torch.mul(gradient, mask, out=result[:, :half])
+        torch.sub(gradient, result[:, :half], out=result[:, half:])
+        return result
+
+
+class MaxFeatureMap(nn.Module):
+    """Element-wise maximum of the two halves of the channels: (B, 2C, ...) to (B, C, ...).
+
+    Source:
+        Wu et al., A Light CNN for Deep Face Representation with Noisy Labels, IEEE TIFS 2018.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and inputs.requires_grad:
+            return _HalvesMaximum.apply(inputs)
+        first, second = inputs.chunk(2, dim=1)
+        return torch.maximum(first, second)
+
+
+def _convolution(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2), MaxFeatureMap()]
+
+
+@EXPERTS.register("lcnn")
+class LCNN(Expert):
+    """Nine convolutions with max-feature-map; 682,690 parameters. Features (B, F, T), any length.
+
+    Source:
+        The experts of the mixture papers; trunk after Lavrentyeva et al., STC Antispoofing Systems, 2019.
+    """
+
+    inductive_bias = (
+        "local spectro-temporal patterns, the strongest of each region; keeps a coarse time-frequency map"
+    )
+    embedding_size = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            *_convolution(1, 64, 5),
+            nn.MaxPool2d(2),
+            *_convolution(32, 64, 1),
+            nn.BatchNorm2d(32),
+            *_convolution(32, 96, 3),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(48),
+            *_convolution(48, 96, 1),
+            nn.BatchNorm2d(48),
+            *_convolution(48, 128, 3),
+            nn.MaxPool2d(2),
+            *_convolution(64, 128, 1),
+            nn.BatchNorm2d(64),
+            *_convolution(64, 64, 3),
+            nn.BatchNorm2d(32),
+            *_convolution(32, 64, 1),
+            nn.BatchNorm2d(32),
+            *_convolution(32, 64, 3),
+            nn.AdaptiveMaxPool2d((16, 8)),
+        )
+        self.embed = nn.Sequential(nn.Flatten(), nn.Linear(32 * 16 * 8, 128), MaxFeatureMap())
+        self.normalise = nn.BatchNorm1d(64)
+        self.head = nn.Linear(64, 2)
+
+    def forward(self, features: Tensor) -> ExpertOutput:
+        embeddings = self.embed(self.trunk(features.unsqueeze(1)))
+        return two_class_output(self.head(self.normalise(embeddings)), embeddings)

@@ -1,0 +1,35 @@
+"""Front ends: windows (B, S) in, features out. One file each."""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from veravox.registry import Registry
+
+
+class FrontEnd(nn.Module, abc.ABC):
+    """Turns windows into features. It may be supplied `sample_rate_hz` by the detector.
+
+    Attributes:
+        hears: what it can and cannot hear, in one sentence; shown when gate weights are explained.
+    """
+
+    hears: ClassVar[str]
+
+    @abc.abstractmethod
+    def forward(self, windows: Tensor) -> Tensor:
+        """Features of windows.
+
+        Args:
+            windows: float32, shape (B, S).
+        Returns:
+            (B, F, T) for spectral front ends (F bins, T frames); (B, S) where the waveform passes through.
+        """
+
+
+FRONT_ENDS: Registry[FrontEnd] = Registry("front end", "veravox.models.front_ends")
+
+__all__ = ["FRONT_ENDS", "FrontEnd"]

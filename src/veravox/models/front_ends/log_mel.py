@@ -1,0 +1,95 @@
+"""Log-mel spectrogram with the settings of the mixture papers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from veravox.models.front_ends import FRONT_ENDS, FrontEnd
+
+
+def hertz_to_mel(hertz: Tensor) -> Tensor:
+    """HTK mel scale."""
+    return 2595.0 * torch.log10(1.0 + hertz / 700.0)
+
+
+def mel_to_hertz(mel: Tensor) -> Tensor:
+    """Inverse of `hertz_to_mel`."""
+    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+
+
+def triangular_filters(edges_hz: Tensor, bins: int, sample_rate_hz: int) -> Tensor:
+    """Triangles of height 1 between consecutive edges, shape (edges - 2, bins)."""
+    frequencies = torch.linspace(0, sample_rate_hz / 2, bins, dtype=edges_hz.dtype)
+    lower, centre, upper = (edges_hz[i : len(edges_hz) - 2 + i, None] for i in range(3))
+    rising = (frequencies - lower) / (centre - lower)
+    falling = (upper - frequencies) / (upper - centre)
+    return torch.minimum(rising, falling).clamp(min=0)
+
+
+def mel_filters(
+    bands: int, bins: int, sample_rate_hz: int, min_frequency_hz: float, max_frequency_hz: float
+) -> Tensor:
+    """Mel-spaced triangular filters, shape (bands, bins), float32."""
+    limits = hertz_to_mel(torch.tensor([min_frequency_hz, max_frequency_hz], dtype=torch.float64))
+    edges = mel_to_hertz(torch.linspace(limits[0].item(), limits[1].item(), bands + 2, dtype=torch.float64))
+    return triangular_filters(edges, bins, sample_rate_hz).float()
+
+
+def pre_emphasise(windows: Tensor, coefficient: float) -> Tensor:
+    """y[n] = x[n] - coefficient x[n-1]; the first sample stays."""
+    return torch.cat([windows[:, :1], windows[:, 1:] - coefficient * windows[:, :-1]], dim=1)
+
+
+class PowerSpectrum(nn.Module):
+    """Power of a Hamming-windowed STFT, centred frames: (B, S) to (B, fft // 2 + 1, S // hop + 1)."""
+
+    window: Tensor
+
+    def __init__(self, fft: int, frame: int, hop: int) -> None:
+        super().__init__()
+        self.fft, self.frame, self.hop = fft, frame, hop
+        self.register_buffer("window", torch.hamming_window(frame, periodic=True), persistent=False)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        spectrum = torch.stft(
+            windows.float(), self.fft, self.hop, self.frame, self.window, center=True, return_complex=True
+        )
+        return spectrum.real.square() + spectrum.imag.square()
+
+
+@FRONT_ENDS.register("log_mel")
+class LogMel(FrontEnd):
+    """Log-mel spectrogram; each band's mean over time is removed, which also removes its level and channel.
+
+    Source:
+        Settings of the mixture papers: 80 bands, FFT 512, window 400, hop 160, 20-7600 Hz, pre-emphasis 0.97.
+    """
+
+    hears = (
+        "coarse spectral envelope over time up to 7.6 kHz; blind to phase, fine harmonics and stationary colour"
+    )
+    filters: Tensor
+
+    def __init__(
+        self,
+        sample_rate_hz: int = 16000,
+        bands: int = 80,
+        fft: int = 512,
+        frame: int = 400,
+        hop: int = 160,
+        min_frequency_hz: float = 20.0,
+        max_frequency_hz: float = 7600.0,
+        pre_emphasis: float = 0.97,
+        remove_mean: bool = True,
+    ) -> None:
+        super().__init__()
+        self.power = PowerSpectrum(fft, frame, hop)
+        self.pre_emphasis, self.remove_mean = pre_emphasis, remove_mean
+        filters = mel_filters(bands, fft // 2 + 1, sample_rate_hz, min_frequency_hz, max_frequency_hz)
+        self.register_buffer("filters", filters, persistent=False)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        features = torch.matmul(self.filters, self.power(pre_emphasise(windows, self.pre_emphasis)))
+        features = torch.log(features + 1e-6)
+        return features - features.mean(dim=2, keepdim=True) if self.remove_mean else features

@@ -1,0 +1,32 @@
+"""Gates: what they see in, (B, E) logits out; a router makes weights of them. One file each."""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from veravox.registry import Registry
+
+
+class Gate(nn.Module, abc.ABC):
+    """Weighs experts. It is supplied `experts`, `embedding_size`, `window_samples` as it asks for them.
+
+    Attributes:
+        sees: `embeddings` (B, E, D), or `waveform` (B, S). Only a gate that sees the waveform can spare the
+            cost of experts that are not chosen.
+        window_samples: the only window length it works with; None if any.
+    """
+
+    sees: ClassVar[Literal["waveform", "embeddings"]] = "embeddings"
+    window_samples: int | None = None
+
+    @abc.abstractmethod
+    def forward(self, seen: Tensor) -> Tensor:
+        """Unnormalised weights (B, E) of the experts."""
+
+
+GATES: Registry[Gate] = Registry("gate", "veravox.models.gates")
+
+__all__ = ["GATES", "Gate"]

@@ -1,0 +1,134 @@
+"""The one path from files to logits: decode ahead, batch windows, run the detector, gather by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from veravox.audio import Quality, WindowPolicy
+from veravox.batches import Heard, hear_all
+from veravox.errors import AudioError, ScoringError
+from veravox.models.detector import Detector
+
+
+@dataclass
+class Judged:
+    """What the detector says of one trial.
+
+    Attributes:
+        index: of the trial.
+        path: as it was opened.
+        starts: first sample of each window.
+        logits: (windows,) float64.
+        expert_logits, gate_weights: (windows, E) float64.
+        quality: of the recording, where measured.
+        error: why it could not be heard; then the arrays are empty.
+    """
+
+    index: int
+    path: str
+    starts: list[int] = field(default_factory=list)
+    logits: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    expert_logits: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    gate_weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    quality: Quality | None = None
+    error: AudioError | None = None
+
+    @property
+    def logit(self) -> float:
+        """Mean of the windows' logits."""
+        return float(self.logits.mean())
+
+
+def judge(
+    detector: Detector,
+    paths: Sequence[str],
+    policy: WindowPolicy,
+    workers: int = 2,
+    batch_size: int = 16,
+    measure: bool = False,
+    block_trials: int | None = None,
+) -> Iterator[Judged]:
+    """Judge files in order. The detector must be in evaluation mode; batches run over trial borders.
+
+    No batch runs over the border of a block of `block_trials`, so that equal blocks give bit-equal scores.
+
+    Raises:
+        ScoringError: if the detector gives a logit that is not finite, naming the file.
+    """
+    if detector.training:
+        raise ScoringError("the detector is in training mode; call .eval() before scoring")
+    batcher = _Batcher(detector, paths, batch_size)
+    for heard in hear_all(paths, policy, workers, measure):
+        if block_trials and heard.index % block_trials == 0 and heard.starts[:1] in ([], [0]):
+            yield from batcher.flush()
+        yield from batcher.add(heard)
+    yield from batcher.flush()
+
+
+class _Batcher:
+    """Gathers windows into full batches, and their results back into trials."""
+
+    def __init__(self, detector: Detector, paths: Sequence[str], batch_size: int) -> None:
+        self.detector, self.paths, self.batch_size = detector, paths, batch_size
+        self.device = next(iter(detector.state_dict().values())).device
+        self.waiting: list[np.ndarray] = []
+        self.waiting_count = 0
+        self.results: list[np.ndarray] = []
+        self.pending: list[tuple[Judged, int, bool]] = []  # trial, windows owed, whether it has ended
+
+    def add(self, heard: Heard) -> Iterator[Judged]:
+        if not self.pending or self.pending[-1][2]:
+            self.pending.append((Judged(heard.index, self.paths[heard.index]), 0, False))
+        trial, owed, _ = self.pending[-1]
+        if heard.error is not None and owed:
+            # Windows of a file that fails midway are judged with their batch, then thrown away.
+            trial.starts = []
+        trial.starts += heard.starts
+        trial.quality, trial.error = heard.quality, heard.error
+        self.pending[-1] = (trial, owed + len(heard.starts), heard.last)
+        if len(heard.starts):
+            self.waiting.append(heard.windows)
+            self.waiting_count += len(heard.windows)
+        while self.waiting_count >= self.batch_size:
+            self._run(self.batch_size)
+        yield from self._finished()
+
+    def flush(self) -> Iterator[Judged]:
+        while self.waiting_count:
+            self._run(min(self.batch_size, self.waiting_count))
+        yield from self._finished()
+
+    def _run(self, count: int) -> None:
+        windows = np.concatenate(self.waiting)
+        batch, rest = windows[:count], windows[count:]
+        self.waiting, self.waiting_count = ([rest] if len(rest) else []), len(rest)
+        with torch.inference_mode():
+            output = self.detector(torch.from_numpy(batch).to(self.device))
+            columns = [output.logits[:, None], output.expert_logits, output.gate_weights]
+            self.results.append(torch.cat([column.double() for column in columns], dim=1).cpu().numpy())
+
+    def _finished(self) -> Iterator[Judged]:
+        available = sum(map(len, self.results))
+        while self.pending:
+            trial, owed, ended = self.pending[0]
+            if not ended or available < owed:
+                return
+            rows = np.concatenate(self.results) if self.results else np.zeros((0, 1))
+            mine, rest = rows[:owed], rows[owed:]
+            self.results = [rest] if len(rest) else []
+            available -= owed
+            self.pending.pop(0)
+            yield self._gathered(trial, mine)
+
+    def _gathered(self, trial: Judged, rows: np.ndarray) -> Judged:
+        if trial.error is None:
+            if not np.isfinite(rows).all():
+                raise ScoringError(f"the detector gives a logit that is not finite for {trial.path!r}")
+            experts = (rows.shape[1] - 1) // 2
+            trial.logits = rows[:, 0]
+            trial.expert_logits, trial.gate_weights = rows[:, 1 : 1 + experts], rows[:, 1 + experts :]
+        return trial

@@ -1,0 +1,162 @@
+"""Scores written to a file in blocks, so that a run that was killed goes on and gives the same file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from veravox import __version__
+from veravox.audio import WindowPolicy
+from veravox.errors import OutputError, ScoringError
+from veravox.files import write_json, write_text
+from veravox.models.checkpoint import Checkpoint
+from veravox.scoring.api import BLOCK_TRIALS, scores_of, verdicts
+from veravox.scoring.verdict import SCHEMA, Caution, Verdict
+from veravox.tables import Calibration, Protocol, Scores
+
+SUFFIXES = (".csv", ".parquet", ".jsonl")
+
+
+def run_record(
+    checkpoint: Checkpoint,
+    protocol: Protocol,
+    policy: WindowPolicy,
+    batch_size: int,
+    calibration: Calibration | None,
+    shard: tuple[int, int] = (1, 1),
+) -> dict[str, Any]:
+    """What a score file was made of and by; two runs with equal records give equal files."""
+    names = [name for name in ("utterance_id", "path") if name in protocol.frame.columns]
+    chosen = calibration or checkpoint.calibration
+    return {
+        "schema": SCHEMA,
+        "veravox": __version__,
+        "detector": checkpoint.source,
+        "detector_sha256": checkpoint.sha256,
+        "policy": str(policy),
+        "batch_size": batch_size,
+        "calibration": chosen.to_dict() if chosen else None,
+        "trials": len(protocol),
+        "trials_sha256": hashlib.sha256(protocol.frame.select(names).write_csv().encode()).hexdigest(),
+        "shard": list(shard),
+    }
+
+
+def record_path(out: str | os.PathLike[str]) -> Path:
+    """Where the record of a score file lies: NAME.run.json beside it."""
+    return Path(out).with_suffix(".run.json")
+
+
+def _restored(row: dict[str, Any]) -> Verdict:
+    row = dict(row)
+    row["windows"] = [tuple(window) for window in row["windows"]]
+    row["worst"] = tuple(row["worst"]) if row["worst"] else None
+    row["cautions"] = [Caution(**caution) for caution in row["cautions"]]
+    return Verdict(**row)
+
+
+def _plain(verdict: Verdict) -> dict[str, Any]:
+    kept = {name: value for name, value in vars(verdict).items() if name != "quality"}
+    return kept | {"cautions": [vars(caution) for caution in verdict.cautions]}
+
+
+class _Parts:
+    """Finished blocks of a score file, one whole file each, in NAME.parts beside it."""
+
+    def __init__(self, out: Path, record: dict[str, Any], resume: bool) -> None:
+        self.folder = out.with_name(out.name + ".parts")
+        self.done: list[Verdict] = []
+        own = self.folder / "run.json"
+        if resume and own.is_file():
+            if json.loads(own.read_text(encoding="utf-8")) != record:
+                raise ScoringError(
+                    f"{str(self.folder)!r} was made with another detector, policy, batch size or list of trials; "
+                    "repeat the same command, or start without --resume"
+                )
+            self._read()
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            write_json(own, record)
+
+    def _read(self) -> None:
+        for number in range(len(list(self.folder.glob("*.jsonl")))):
+            lines = (self.folder / f"{number:06d}.jsonl").read_text(encoding="utf-8").splitlines()
+            self.done += [_restored(json.loads(line)) for line in lines]
+
+    def add(self, number: int, block: list[Verdict]) -> None:
+        lines = [json.dumps(_plain(verdict), allow_nan=False) + "\n" for verdict in block]
+        write_text(self.folder / f"{number:06d}.jsonl", "".join(lines))
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def score_to_file(
+    checkpoint: Checkpoint,
+    protocol: Protocol,
+    out: str | os.PathLike[str],
+    policy: WindowPolicy,
+    workers: int = 2,
+    batch_size: int = 16,
+    calibration: Calibration | None = None,
+    prior: float | None = None,
+    windows: bool = False,
+    resume: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    on_trial: Callable[[Verdict], object] | None = None,
+) -> Scores:
+    """Score a protocol (or one shard of it) into a file, block by block.
+
+    Blocks that are finished survive a kill; with `resume` they are not scored again and the file comes out the
+    same. Beside the file: NAME.run.json says what made it, NAME.failures lists what could not be heard,
+    NAME.windows holds the windows where asked for.
+
+    Args:
+        out: .csv, .parquet or .jsonl.
+        shard: part I of N of the protocol, from (1, 1).
+        on_trial: called with each verdict as it comes, also with those of finished blocks.
+    Raises:
+        OutputError: for another ending, or if it cannot be written.
+        ScoringError: if the finished blocks belong to another run.
+    """
+    target = Path(out)
+    if target.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"cannot write {str(out)!r}: the ending must be one of {', '.join(SUFFIXES)}")
+    record = run_record(checkpoint, protocol, policy, batch_size, calibration, shard)
+    part = protocol.shard(*shard)
+    parts = _Parts(target, record, resume)
+    found: list[Verdict] = []
+
+    def keep(verdict: Verdict) -> None:
+        found.append(verdict)
+        if on_trial is not None:
+            on_trial(verdict)
+
+    for verdict in parts.done:
+        keep(verdict)
+    first = len(found)
+    fresh: Iterator[Verdict] = (
+        verdicts(
+            checkpoint, part, policy, workers, batch_size, calibration, prior, first_trial=min(first, len(part))
+        )
+        if first < len(part)
+        else iter(())
+    )
+    for verdict in fresh:
+        keep(verdict)
+        if len(found) % BLOCK_TRIALS == 0 or len(found) == len(part):
+            start = (len(found) - 1) // BLOCK_TRIALS * BLOCK_TRIALS
+            parts.add(start // BLOCK_TRIALS, found[start:])
+    scores = scores_of(found, checkpoint.detector.expert_names, windows)
+    if target.suffix.lower() == ".jsonl":
+        write_text(target, "".join(json.dumps(v.to_dict(windows), allow_nan=False) + "\n" for v in found))
+    else:
+        scores.write(target)
+    write_json(record_path(target), record)
+    parts.remove()
+    return scores

@@ -1,0 +1,252 @@
+"""From logits to a verdict: calibrated score, thresholds, cautions about the recording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from veravox.audio import Quality, WindowPolicy
+from veravox.models.checkpoint import Checkpoint
+from veravox.scoring.engine import Judged
+from veravox.tables import Calibration, table_text
+
+SCHEMA = 1
+MIN_SPEECH_S = 0.5
+WORST_SPAN_S = 10.0
+UNCALIBRATED = "uncalibrated"
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something about a recording that the reader of its score must know.
+
+    Attributes:
+        test: its name.
+        message: one sentence.
+        makes_uncertain: whether no verdict but `uncertain` may be given.
+    """
+
+    test: str
+    message: str
+    makes_uncertain: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one recording.
+
+    Attributes:
+        utterance_id, path: of the trial.
+        score: log-likelihood ratio (natural log), higher is more bona fide; a raw logit if uncalibrated;
+            None if the recording could not be heard.
+        verdict: `bonafide`, `spoof`, `uncertain`, `uncalibrated`; None with an error.
+        p_spoof: posterior probability under `prior`; None if uncalibrated.
+        prior: of spoof, behind `p_spoof`.
+        duration_s: of the recording.
+        windows: (start_s, end_s, score) of each window.
+        gate_weights: mean weight of each expert.
+        expert_scores: mean score of each expert, on the scale of `score`.
+        worst: (start_s, end_s, score) of the most spoof-like 10 s; None for one no longer than that.
+        cautions: about quality, length, policy.
+        quality: what was measured.
+        error: why there is no score.
+    """
+
+    utterance_id: str
+    path: str
+    score: float | None = None
+    verdict: str | None = None
+    p_spoof: float | None = None
+    prior: float | None = None
+    duration_s: float | None = None
+    windows: list[tuple[float, float, float]] = field(default_factory=list)
+    gate_weights: dict[str, float] = field(default_factory=dict)
+    expert_scores: dict[str, float] = field(default_factory=dict)
+    worst: tuple[float, float, float] | None = None
+    cautions: list[Caution] = field(default_factory=list)
+    quality: Quality | None = None
+    error: str | None = None
+
+    def to_dict(self, with_windows: bool = False) -> dict[str, Any]:
+        """As plain data: the JSON form that `schema` numbers."""
+        data: dict[str, Any] = {
+            "schema": SCHEMA,
+            "utterance_id": self.utterance_id,
+            "path": table_text(self.path),
+            "score": self.score,
+            "verdict": self.verdict,
+            "p_spoof": self.p_spoof,
+            "prior": self.prior,
+            "duration_s": self.duration_s,
+            "windows": len(self.windows),
+            "worst_10_s": list(self.worst) if self.worst else None,
+            "gate_weights": self.gate_weights,
+            "expert_scores": self.expert_scores,
+            "warnings": [caution.message for caution in self.cautions],
+            "error": self.error,
+        }
+        if with_windows:
+            data["window_scores"] = [list(window) for window in self.windows]
+        return data
+
+
+def worst_span(logits: np.ndarray, starts: list[int], policy: WindowPolicy) -> tuple[int, int] | None:
+    """First and last window of the run that spans 10 s and has the lowest mean; None if there is no choice."""
+    rate, window = policy.sample_rate_hz, policy.window_samples
+    span = WORST_SPAN_S * rate
+    if len(starts) < 2 or starts[-1] + window <= span:
+        return None
+    count = 1
+    while count < len(starts) and starts[count - 1] + window < span:
+        count += 1
+    sums = np.concatenate([[0.0], np.cumsum(logits)])
+    means = (sums[count:] - sums[:-count]) / count
+    first = int(np.argmin(means))
+    return first, first + count - 1
+
+
+def cautions_of(quality: Quality | None, limits: Mapping[str, float]) -> list[Caution]:
+    """What about a recording is outside what the detector was trained on.
+
+    Limits that a checkpoint may carry: `min_bandwidth_hz`, `min_snr_db`, `max_clipped_share`, `max_dc_offset`.
+    """
+    if quality is None:
+        return []
+    found = []
+
+    def caution(test: str, message: str) -> None:
+        found.append(Caution(test, message, makes_uncertain=True))
+
+    if quality.silence_share >= 0.999:
+        caution("silence", "the recording is digital silence")
+    elif quality.speech_s < MIN_SPEECH_S:
+        caution("length", f"only {quality.speech_s:.2f} s of speech-like signal; {MIN_SPEECH_S:g} s are needed")
+    if quality.bandwidth_hz < limits.get("min_bandwidth_hz", -math.inf):
+        caution(
+            "bandwidth",
+            f"effective bandwidth {quality.bandwidth_hz:.0f} Hz is below the {limits['min_bandwidth_hz']:.0f} Hz "
+            "of the training audio",
+        )
+    if quality.snr_db is not None and quality.snr_db < limits.get("min_snr_db", -math.inf):
+        caution(
+            "noise",
+            f"signal-to-noise ratio {quality.snr_db:.0f} dB is below the {limits['min_snr_db']:.0f} dB "
+            "of the training audio",
+        )
+    if quality.clipped_share > limits.get("max_clipped_share", math.inf):
+        caution("clipping", f"{100 * quality.clipped_share:.1f} % of the samples are clipped")
+    if abs(quality.dc_offset) > limits.get("max_dc_offset", math.inf):
+        caution("dc", f"DC offset of {quality.dc_offset:.2f} of full scale")
+    return found
+
+
+class Judge:
+    """Turns what the engine gives into verdicts, by a checkpoint's calibration and limits.
+
+    Args:
+        checkpoint: the detector and what is known of it.
+        policy: the windows that were judged.
+        calibration: in place of the checkpoint's own.
+        prior: of spoof, for `p_spoof`; the calibration's if None.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        policy: WindowPolicy,
+        calibration: Calibration | None = None,
+        prior: float | None = None,
+    ) -> None:
+        self.calibration = calibration or checkpoint.calibration
+        self.limits, self.policy, self.prior = checkpoint.limits, policy, prior
+        self.experts = checkpoint.detector.expert_names
+
+    @property
+    def policy_warning(self) -> str | None:
+        """What to say if scores are made under another window policy than the calibration's."""
+        if self.calibration is None or self.calibration.policy in ("", str(self.policy)):
+            return None
+        return (
+            f"the calibration was fitted under the window policy {self.calibration.policy!r}, "
+            f"these scores are made under {str(self.policy)!r}"
+        )
+
+    def verdict(self, trial: Judged, utterance_id: str, path: str) -> Verdict:
+        """The verdict on one judged trial."""
+        if trial.error is not None:
+            return Verdict(utterance_id, path, error=str(trial.error))
+        score = self._scaled(trial.logit)
+        cautions = cautions_of(trial.quality, self.limits)
+        worst = self._worst(trial)
+        weights = trial.gate_weights.mean(axis=0)
+        experts = trial.expert_logits.mean(axis=0)
+        verdict, p_spoof, prior = UNCALIBRATED, None, None
+        if self.calibration is not None:
+            prior = self.calibration.prior if self.prior is None else self.prior
+            p_spoof = self.calibration.p_spoof(score, prior)
+            verdict = self.calibration.verdict(score)
+            if worst is not None and verdict != "spoof" and self.calibration.verdict(worst[2]) == "spoof":
+                cautions.append(_spoof_like_part(worst))
+            if any(caution.makes_uncertain for caution in cautions):
+                verdict = "uncertain"
+        return Verdict(
+            utterance_id,
+            path,
+            score,
+            verdict,
+            p_spoof,
+            prior,
+            trial.quality.duration_s if trial.quality else None,
+            self._windows(trial),
+            {name: float(value) for name, value in zip(self.experts, weights, strict=True)},
+            {name: self._scaled(float(value)) for name, value in zip(self.experts, experts, strict=True)},
+            worst,
+            cautions,
+            trial.quality,
+        )
+
+    def _scaled(self, logit: float) -> float:
+        return logit if self.calibration is None else self.calibration.apply(logit)
+
+    def _windows(self, trial: Judged) -> list[tuple[float, float, float]]:
+        rate, size = self.policy.sample_rate_hz, self.policy.window_samples
+        end = trial.quality.duration_s if trial.quality else math.inf
+        return [
+            (start / rate, min((start + size) / rate, end), self._scaled(float(logit)))
+            for start, logit in zip(trial.starts, trial.logits, strict=True)
+        ]
+
+    def _worst(self, trial: Judged) -> tuple[float, float, float] | None:
+        span = worst_span(trial.logits, trial.starts, self.policy)
+        if span is None:
+            return None
+        first, last = span
+        rate = self.policy.sample_rate_hz
+        mean = float(trial.logits[first : last + 1].mean())
+        return (
+            trial.starts[first] / rate,
+            (trial.starts[last] + self.policy.window_samples) / rate,
+            self._scaled(mean),
+        )
+
+
+def _spoof_like_part(worst: tuple[float, float, float]) -> Caution:
+    return Caution(
+        "part",
+        f"{worst[0]:.1f} to {worst[1]:.1f} s alone would be judged spoof (score {worst[2]:.2f}); listen there",
+        makes_uncertain=True,
+    )
+
+
+def quality_dict(quality: Quality | None) -> dict[str, Any] | None:
+    """Measured quality as plain data; values that are not finite become None."""
+    if quality is None:
+        return None
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(quality).items()
+    }

@@ -1,0 +1,240 @@
+"""A recipe is a whole experiment as frozen data: detector, stages, augmentation, seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from veravox.errors import ConfigurationError, suggest
+from veravox.models.detector import DetectorSpec
+from veravox.registry import check_options
+
+
+@dataclass(frozen=True)
+class Training:
+    """How weights are fitted; a stage may override any field.
+
+    Args:
+        epochs: at most this many.
+        batch_size: windows, over all processes.
+        learning_rate, min_learning_rate: start and end of the cosine.
+        gate_learning_rate: of the gate and projections in a joint stage; None for the same.
+        weight_decay: AdamW's, decoupled.
+        label_smoothing: mass spread over both classes.
+        gradient_clip: largest gradient norm of one expert, or of the gate; 0 for none.
+        patience: epochs without a better dev EER before a stage stops.
+        draws: trials an epoch; None for as many as there are.
+        balance: columns whose values are drawn equally often.
+        expert_loss_weight: of the experts' own losses in a joint stage.
+        freeze: in a joint stage, `experts`, `gate`, or names of experts that keep their weights.
+        precision: `auto` is bfloat16 on devices that compute in it, else float32.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    min_learning_rate: float = 1e-5
+    gate_learning_rate: float | None = None
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.1
+    gradient_clip: float = 5.0
+    patience: int = 10
+    draws: int | None = None
+    balance: tuple[str, ...] = ("label",)
+    expert_loss_weight: float = 0.0
+    freeze: tuple[str, ...] = ()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "balance", tuple(self.balance))
+        object.__setattr__(self, "freeze", tuple(self.freeze))
+        if self.epochs < 1 or self.batch_size < 2 or self.patience < 1:
+            raise ConfigurationError("training: epochs and patience must be at least 1, batch_size at least 2")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigurationError(f"training: label_smoothing must be in [0, 1), not {self.label_smoothing}")
+        if self.learning_rate <= 0 or self.min_learning_rate < 0 or self.weight_decay < 0:
+            raise ConfigurationError("training: learning rates must be positive, weight_decay not negative")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a training.
+
+    Args:
+        name: for logs, and for `--set stages.NAME.FIELD=VALUE`.
+        trains: `experts` fits each expert alone with its own loss; `joint` fits the mixture.
+        overrides: fields of `Training` that differ here.
+    """
+
+    name: str
+    trains: Literal["experts", "joint"]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"name": self.name, "trains": self.trains, **_plain(dict(self.overrides))}
+
+    @classmethod
+    def parse(cls, value: Any) -> Stage:
+        """Read from a mapping with `name`, `trains` and fields of `Training`."""
+        if isinstance(value, Stage):
+            return value
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(f"a stage is a mapping with 'name' and 'trains'; got {value!r}")
+        own = {key: item for key, item in value.items() if key in ("name", "trains")}
+        overrides = {key: item for key, item in value.items() if key not in own}
+        check_options("stage", cls, own)
+        check_options(f"stage {own['name']!r}", Training, overrides)
+        return cls(**own, overrides=overrides)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole experiment.
+
+    Args:
+        name: of the experiment.
+        description: one sentence for `veravox recipe list`.
+        detector: what is trained.
+        stages: in order.
+        training: shared by all stages.
+        augmentation: what training batches go through, in order; see `veravox.augment.build_chain`.
+        policy: window policy for dev scores and calibration.
+        hop_s: of the sliding policy; None for whole windows.
+        seed: of weights, draws and noise.
+    """
+
+    name: str
+    description: str
+    detector: DetectorSpec
+    stages: tuple[Stage, ...]
+    training: Training = field(default_factory=Training)
+    augmentation: tuple[Mapping[str, Any], ...] = ()
+    policy: Literal["first", "middle", "sliding"] = "sliding"
+    hop_s: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ConfigurationError(f"recipe {self.name!r} has no stages")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ConfigurationError(f"recipe {self.name!r}: stage names must differ, got {names}")
+        for index in range(len(self.stages)):
+            self.stage_training(index)
+
+    def stage_training(self, index: int) -> Training:
+        """What holds in a stage: the shared training with the stage's overrides."""
+        return replace(self.training, **self.stages[index].overrides)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data; `parse` reads it back."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "seed": self.seed,
+            "policy": self.policy,
+            "hop_s": self.hop_s,
+            "detector": self.detector.to_dict(),
+            "augmentation": _plain(list(self.augmentation)),
+            "training": _plain(dataclasses.asdict(self.training)),
+            "stages": [stage.to_dict() for stage in self.stages],
+        }
+
+    def to_yaml(self) -> str:
+        """As YAML; `read_recipe` reads it back."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+
+    @classmethod
+    def parse(cls, data: Any) -> Recipe:
+        """Read plain data; every name and type is checked before anything is built.
+
+        Raises:
+            ConfigurationError: naming the field and the nearest word.
+        """
+        if not isinstance(data, Mapping):
+            raise ConfigurationError(f"a recipe is a mapping; got {type(data).__name__}")
+        values = dict(data)
+        if "detector" in values:
+            values["detector"] = DetectorSpec.parse(values["detector"])
+        if "training" in values:
+            check_options("training", Training, values["training"] or {})
+            values["training"] = Training(**(values["training"] or {}))
+        if "stages" in values:
+            values["stages"] = tuple(Stage.parse(item) for item in values["stages"] or ())
+        if "augmentation" in values:
+            values["augmentation"] = tuple(values["augmentation"] or ())
+        check_options("recipe", cls, values)
+        return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read a YAML recipe.
+
+    Raises:
+        ConfigurationError: if the file is absent, no YAML, or describes no recipe.
+    """
+    try:
+        return Recipe.parse(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"recipe {str(path)!r} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"recipe {str(path)!r} is not YAML: {reason}") from error
+
+
+def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Apply `field=value` settings, values as YAML: `training.epochs=3`, `stages.joint.epochs=2`, `seed=1`.
+
+    A field of `training` is set for every stage, also where a stage had its own.
+
+    Raises:
+        ConfigurationError: for an unknown field, naming the nearest one.
+    """
+    data = recipe.to_dict()
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--set {setting!r}: write FIELD=VALUE")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"--set {setting!r}: the value is not YAML") from error
+        _set(data, key.split("."), value, key)
+    return Recipe.parse(data)
+
+
+def _set(data: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
+    holder: Any = data
+    if parts[0] == "training" and len(parts) == 2:
+        for stage in data["stages"]:
+            stage.pop(parts[1], None)
+    if parts[0] == "stages" and len(parts) == 3:
+        stages = {stage["name"]: stage for stage in data["stages"]}
+        if parts[1] not in stages:
+            raise ConfigurationError(f"--set {key}: no stage {parts[1]!r}; {suggest(parts[1], stages)}")
+        stages[parts[1]][parts[2]] = value
+        return
+    for part in parts[:-1]:
+        if not isinstance(holder, dict) or part not in holder:
+            there = set(holder) if isinstance(holder, dict) else set()
+            raise ConfigurationError(f"--set {key}: no field {part!r}; {suggest(part, there)}")
+        holder = holder[part]
+    known = set(holder) if isinstance(holder, dict) else set()
+    free_form = parts[0] == "detector" and len(parts) > 2
+    if not isinstance(holder, dict) or (parts[-1] not in known and not free_form):
+        raise ConfigurationError(f"--set {key}: no field {parts[-1]!r}; {suggest(parts[-1], known)}")
+    holder[parts[-1]] = value
