@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from veravox.audio.decode import open_audio, read_audio, resample, to_mono
+from veravox.audio.find import find_audio
 from veravox.errors import AudioError, ConfigurationError
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 
 
 @functools.lru_cache(maxsize=32)
@@ -25,7 +25,10 @@ def find_recordings(source: str, label: str | None = None) -> tuple[str, ...]:
     """
     path = Path(source)
     if path.is_dir():
-        found = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        try:
+            found = find_audio([path])
+        except AudioError as error:
+            raise ConfigurationError(f"{source!r} holds no recordings: {error}") from error
     elif path.suffix.lower() in (".csv", ".parquet"):
         from veravox.tables import Protocol
 
@@ -34,7 +37,7 @@ def find_recordings(source: str, label: str | None = None) -> tuple[str, ...]:
     else:
         raise ConfigurationError(f"{source!r} is neither a folder nor a .csv or .parquet protocol")
     if not found:
-        raise ConfigurationError(f"{source!r} holds no recordings ({', '.join(SUFFIXES)})")
+        raise ConfigurationError(f"{source!r} holds no recordings")
     return tuple(found)
 
 
@@ -44,7 +47,18 @@ def read_recording(path: str | os.PathLike[str], sample_rate_hz: int) -> np.ndar
     Raises:
         AudioError: if it cannot be read, or is empty.
     """
-    return _read(path, sample_rate_hz, 0, -1)
+    return read_audio(path, sample_rate_hz)
+
+
+def read_native(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """A whole recording as mono float32 at its own sampling rate, which comes with it.
+
+    Raises:
+        AudioError: if it cannot be read, or is empty.
+    """
+    with open_audio(path) as stream:
+        rate_hz = stream.info.sample_rate_hz
+    return read_audio(path, rate_hz), rate_hz
 
 
 def read_piece(
@@ -52,38 +66,22 @@ def read_piece(
 ) -> np.ndarray:
     """A random piece of a recording, float32, shape (samples,); a short one is repeated from a random point.
 
+    Where libsndfile can enter a long file in the middle, only the piece is decoded.
+
     Raises:
         AudioError: if it cannot be read, or is empty.
     """
     import soundfile
 
+    name = os.fspath(path)
     try:
-        info = soundfile.info(os.fspath(path))
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{os.fspath(path)!r} cannot be read: {error}") from error
-    needed = int(np.ceil(samples * info.samplerate / sample_rate_hz)) + 1
-    if info.frames <= needed:
-        whole = _read(path, sample_rate_hz, 0, -1)
-        return np.take(whole, np.arange(samples) + rng.integers(len(whole)), mode="wrap")
-    start = int(rng.integers(info.frames - needed + 1))
-    piece = _read(path, sample_rate_hz, start, needed)
-    return np.take(piece, np.arange(samples), mode="wrap")
-
-
-def _read(path: str | os.PathLike[str], sample_rate_hz: int, start: int, frames: int) -> np.ndarray:
-    import soundfile
-
-    try:
-        waveform, rate_hz = soundfile.read(
-            os.fspath(path), frames=frames, start=start, dtype="float32", always_2d=True
-        )
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{os.fspath(path)!r} cannot be read: {error}") from error
-    mono = waveform.mean(axis=1) if waveform.shape[1] > 1 else waveform[:, 0]
-    if not mono.size:
-        raise AudioError(f"{os.fspath(path)!r} holds no samples")
-    if rate_hz != sample_rate_hz:
-        import soxr
-
-        mono = soxr.resample(mono, rate_hz, sample_rate_hz)
-    return np.ascontiguousarray(mono)
+        with soundfile.SoundFile(name) as file:
+            needed = int(np.ceil(samples * file.samplerate / sample_rate_hz)) + 1
+            if file.seekable() and file.frames > needed:
+                file.seek(int(rng.integers(file.frames - needed + 1)))
+                piece = to_mono(file.read(needed, dtype="float32", always_2d=True))
+                return np.take(resample(piece, file.samplerate, sample_rate_hz), np.arange(samples), mode="wrap")
+    except (soundfile.LibsndfileError, OSError):
+        pass  # read_audio tries the other decoder, and says what is wrong
+    whole = read_audio(path, sample_rate_hz)
+    return np.take(whole, np.arange(samples) + rng.integers(len(whole)), mode="wrap")
