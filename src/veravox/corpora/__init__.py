@@ -61,6 +61,7 @@ class Example:
         companions: option name to the corpus whose own example is unpacked for it.
         options: further options of `protocol`.
         extra: audio that is there and is no trial.
+        root: what is given as ROOT, relative to the folder.
     """
 
     trials: Mapping[str, Mapping[str, Any]]
@@ -69,6 +70,7 @@ class Example:
     companions: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     extra: Sequence[str] = ()
+    root: str = ""
 
 
 _HOMES = {

@@ -212,3 +212,27 @@ def companions(
 def with_companions(trials: pl.DataFrame, bona_fide: pl.DataFrame | None) -> pl.DataFrame:
     """Spoof rows and their companions' rows as one table."""
     return trials if bona_fide is None else pl.concat([trials, bona_fide], how="diagonal")
+
+
+def matched(name: str, root: Path, pattern: str, folders: Sequence[str] = ("",)) -> pl.DataFrame:
+    """A folder's audio whose path fits a pattern; the rest is said to be no trials.
+
+    Args:
+        pattern: regular expression for the path without its ending; its named groups become columns.
+        folders: in which to look.
+    Returns:
+        The groups, `path`, and `utterance_id`: the path without its ending, or with it where two files of one
+        folder differ in nothing else (`file1.mp3` and `file1.wav` of Fake-or-Real).
+    """
+    files = listed(name, root, folders)
+    groups = files["stem"].str.extract_groups(pattern).struct.unnest()
+    fits = files["stem"].str.contains(pattern)
+    extra = files.filter(~fits)["path"].to_list()
+    if extra:
+        say(f"{name}: {len(extra)} audio files are not trials, first {first_few(extra)}", "extra", extra)
+    repeats = pl.col("stem").is_duplicated()
+    ending = pl.col("path").str.extract(r"(\.[^./]*)$").str.to_lowercase()
+    ids = files.select(
+        pl.when(repeats).then(pl.col("stem") + ending).otherwise("stem").alias("utterance_id"), "path"
+    )
+    return pl.concat([ids, groups], how="horizontal").filter(fits)

@@ -50,7 +50,12 @@ def read_fields(
     """
     text = read_text(path)
     lines = pl.Series("line", text.split("\n"), dtype=pl.String)
-    frame = pl.DataFrame({LINE: pl.int_range(1, len(lines) + 1, eager=True), "line": lines.str.strip_chars()})
+    frame = pl.DataFrame(
+        {
+            LINE: pl.int_range(1, len(lines) + 1, eager=True),
+            "line": lines.str.strip_chars(None if separator == " " else "\r"),
+        }
+    )
     frame = frame.filter(pl.col("line") != "")
     if separator == " " and ("\t" in text or "  " in text):
         frame = frame.with_columns(pl.col("line").str.replace_all(r"[ \t]+", " "))
@@ -97,7 +102,8 @@ def read_headed(
 def _split_plain(path: str | os.PathLike[str], separator: str) -> pl.DataFrame:
     header = read_text(path).split("\n", 1)[0].strip().split(separator)
     rows = read_fields(path, [name.strip() or f"column_{i}" for i, name in enumerate(header)], separator)
-    return rows[1:]
+    texts = [name for name in rows.columns if name != LINE]
+    return rows[1:].with_columns(pl.col(texts).replace("", None))
 
 
 def _split_quoted(path: str | os.PathLike[str], separator: str) -> pl.DataFrame:
