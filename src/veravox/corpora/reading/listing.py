@@ -9,31 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
+from veravox.audio.find import AUDIO_SUFFIXES
 from veravox.tables import table_text
-
-AUDIO_SUFFIXES = frozenset(
-    (
-        ".wav",
-        ".flac",
-        ".mp3",
-        ".m4a",
-        ".aac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".webm",
-        ".amr",
-        ".wma",
-        ".mp4",
-        ".aif",
-        ".aiff",
-        ".au",
-        ".sph",
-        ".mkv",
-        ".mov",
-        ".3gp",
-    )
-)
 
 
 @dataclass
