@@ -27,30 +27,29 @@ def command(
             help="An option of the corpus: a companion's folder, bona_fide_trials, seed, version, ...; repeatable.",
         ),
     ] = None,
-    scan: Annotated[
-        bool, typer.Option(help="Open every recording; kept in OUT.scan.parquet, to go on from.")
-    ] = False,
+    scan: Annotated[bool, typer.Option(help="Open every recording; kept in OUT.scan.parquet.")] = False,
     keys_only: Annotated[bool, typer.Option("--keys-only", help="Missing audio is no failure.")] = False,
     drop_failed: Annotated[
         bool, typer.Option("--drop-failed", help="Leave out trials whose audio is missing or unreadable.")
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of the scan; one per core by default.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Read a dataset as downloaded into a protocol; compare its counts with the published ones.
 
-    What is missing, unreadable or no trial is listed in OUT.problems.csv. Exit code 1 if audio of a trial is missing
-    or cannot be read.
+    What is missing, unreadable or no trial is listed in OUT.problems.csv. Exit code 1 if audio of a trial is
+    missing or cannot be read.
     """
     from veravox.apps import show
     from veravox.corpora.reading.corpus import describe_difference, read_corpus
     from veravox.corpora.reading.scanned import scanned, write_problems
 
     reading = read_corpus(corpus, root, split, _options(settings or []))
-    protocol, unreadable = reading.protocol, []
+    if keys_only:
+        reading = reading.for_keys_only()
+    protocol = reading.protocol
+    unreadable: list[dict[str, str]] = []
     if scan:
         cache = out.with_suffix(".scan.parquet")
         with show.progress("scanning", len(protocol), quiet) as advance:
@@ -72,7 +71,7 @@ def command(
         show.warn("unreadable: " + show.printable(item["error"]))
     if problems:
         show.say(f"all of it is listed in {problems}", quiet)
-    if unreadable or (reading.missing and not keys_only):
+    if unreadable or reading.missing:
         raise typer.Exit(1)
 
 
@@ -118,7 +117,7 @@ def _as_dict(
         "out": str(out),
         "trials": len(protocol),
         "counts": [
-            {**{"part": count.part, "kind": count.kind}, "found": count.found, "published": count.published}
+            {"part": count.part, "kind": count.kind, "found": count.found, "published": count.published}
             for count in reading.counts
         ],
         "absent": reading.absent,

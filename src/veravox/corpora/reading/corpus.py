@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,12 @@ class Reading:
         """The same with the trials left out whose audio is missing; the list of them stays."""
         gone = pl.Series("path", self.missing, dtype=pl.String)
         frame = self.protocol.frame.join(gone.to_frame(), on="path", how="anti")
-        return Reading(**{**self.__dict__, "protocol": self.protocol.with_frame(frame)})
+        return replace(self, protocol=self.protocol.with_frame(frame))
+
+    def for_keys_only(self) -> Reading:
+        """The same for whoever needs the keys alone: missing audio is not spoken of."""
+        kept = [note for note in self.notes if "have no audio file" not in note]
+        return replace(self, missing=[], notes=kept)
 
 
 def layout_of(name: str) -> Layout:

@@ -24,8 +24,8 @@ def scanned(
     """Open the audio that is there.
 
     Returns:
-        The protocol with `duration_s`, `sample_rate_hz`, `channels`, `container` and `content_hash` of each trial,
-        and the trials that cannot be read: `utterance_id`, `path`, `error`.
+        The protocol with `duration_s`, `sample_rate_hz`, `channels`, `container` and `content_hash` of each, and
+        the trials that cannot be read: `utterance_id`, `path`, `error`.
     """
     frame = reading.protocol.frame
     there = reading.without_missing().protocol
@@ -42,7 +42,7 @@ def scanned(
 def write_problems(
     out: str | os.PathLike[str], reading: Reading, unreadable: Sequence[dict[str, str]]
 ) -> Path | None:
-    """List missing, unreadable and extra audio in OUT.problems.csv; an old list goes if there is nothing to list."""
+    """List missing, unreadable and extra audio in OUT.problems.csv; with nothing to list, an old list goes."""
     path = Path(out).with_suffix(".problems.csv")
     rows = [{"problem": "missing", "path": item, "error": None} for item in reading.missing]
     rows += [{"problem": "unreadable", "path": item["path"], "error": item["error"]} for item in unreadable]
