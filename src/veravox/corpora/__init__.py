@@ -81,9 +81,10 @@ _HOMES = {
     "scan": "checking.scan",
     "check": "checking.check",
     "Report": "checking.report",
-    "Mix": "mixing.mix",
-    "named_mixes": "mixing.mix",
-    "read_mix": "mixing.mix",
+    "Mix": "mixing.spec",
+    "make_mix": "mixing.mix",
+    "named_mixes": "mixing.spec",
+    "read_mix": "mixing.spec",
 }
 
 __all__ = ["CORPORA", "CorpusWarning", "Example", "Published", *sorted(_HOMES)]

@@ -154,6 +154,10 @@ def _load_labels(path: Path) -> dict[str, list[str]]:
     from veravox.corpora.reading.plain_pickle import load_npy_object
 
     labels = load_npy_object(path)
-    if not isinstance(labels, dict) or not all(len(values) for values in labels.values()):
+    if not isinstance(labels, dict) or not all(_is_row(row) for row in labels.values()):
         raise CorpusError(f"{str(path)!r} does not hold a dictionary of segment labels")
     return {str(name): [str(value) for value in values] for name, values in labels.items()}
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, list | tuple | np.ndarray) and len(row) > 0

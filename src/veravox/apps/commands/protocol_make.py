@@ -24,7 +24,7 @@ def command(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="An option of the corpus: a companion's folder, bona_fide_trials, seed, version, ...; repeatable.",
+            help="An option of the corpus: a companion's folder, bona_fide_trials, seed, ...; repeatable.",
         ),
     ] = None,
     scan: Annotated[bool, typer.Option(help="Open every recording; kept in OUT.scan.parquet.")] = False,

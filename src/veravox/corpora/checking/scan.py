@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from veravox.audio.decode import open_audio
 from veravox.corpora.checking.fingerprint import HEARD_S, SAMPLE_RATE_HZ, fingerprint
 from veravox.errors import AudioError, CorpusError
 from veravox.files import whole_file
-from veravox.tables import Protocol
+from veravox.tables import Protocol, table_text
 
 CACHE_EVERY_S = 20.0
 BATCH = 16
@@ -125,13 +125,16 @@ def scan(
     """
     paths = protocol.audio_paths()
     known = _read_cache(cache)
-    files = list(dict.fromkeys(os.path.abspath(path) for path in paths))
-    fresh, stale = _unchanged(files, known)
-    progress(len(files) - len(stale))
+    absolute = [os.path.abspath(path) for path in paths]
+    names = {path: table_text(path) for path in absolute}
+    fresh, stale = _unchanged(names, known)
+    progress(len(names) - len(stale))
     rows: list[Recording] = []
     try:
         saved = time.monotonic()
         for recordings in _in_parallel(stale, workers or _cores()):
+            for recording in recordings:
+                recording.file = names[recording.file]
             rows += recordings
             progress(len(recordings))
             if cache is not None and time.monotonic() - saved > CACHE_EVERY_S:
@@ -142,7 +145,7 @@ def scan(
             _write_cache(cache, known, rows)
     table = pl.concat([fresh, _frame(rows)])
     trials = pl.DataFrame(
-        {"utterance_id": protocol.utterance_ids, "file": [os.path.abspath(path) for path in paths]},
+        {"utterance_id": protocol.utterance_ids, "file": [names[path] for path in absolute]},
         schema={"utterance_id": pl.String, "file": pl.String},
     )
     return trials.join(table, on="file", how="left", maintain_order="left")
@@ -189,7 +192,7 @@ def _frame(rows: Sequence[Recording]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=SCHEMA)
 
 
-def _unchanged(files: Sequence[str], known: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+def _unchanged(files: Mapping[str, str], known: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """The cache's rows of files with the same size and time, and the files that are not among them."""
     if not len(known):
         return known, list(files)
@@ -202,7 +205,7 @@ def _unchanged(files: Sequence[str], known: pl.DataFrame) -> tuple[pl.DataFrame,
             states[file] = (-1, -1)
     now = pl.DataFrame(
         {
-            "file": files,
+            "file": list(files.values()),
             "size_bytes": [states[file][0] for file in files],
             "modified_ns": [states[file][1] for file in files],
         },
@@ -210,7 +213,7 @@ def _unchanged(files: Sequence[str], known: pl.DataFrame) -> tuple[pl.DataFrame,
     )
     same = known.join(now.filter(pl.col("size_bytes") >= 0), on=["file", "size_bytes", "modified_ns"], how="semi")
     kept = set(same["file"])
-    return same, [file for file in files if file not in kept]
+    return same, [file for file, name in files.items() if name not in kept]
 
 
 def _read_cache(cache: str | os.PathLike[str] | None) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,6 +97,8 @@ def assemble(
         listing = list_audio(root, folders)
         undecodable = listing.undecodable
         trials = place(name, trials, listing, ending)
+    else:
+        undecodable = undecodable_names(root, trials["path"])
     if "domain" not in trials.columns:
         trials = trials.with_columns(pl.lit(name).alias("domain"))
     first = [column for column in PROTOCOL_COLUMNS if column in trials.columns]
@@ -104,6 +107,17 @@ def assemble(
         return Protocol(trials.select(first + rest), name, root, undecodable)
     except Exception as error:
         raise CorpusError(f"{name}, read from {str(root)!r}: {error}") from error
+
+
+def undecodable_names(root: Path, paths: pl.Series) -> dict[str, str]:
+    """Paths whose `\\xNN` stands for a byte that is not UTF-8, to the name on disk."""
+    found = {}
+    for text in paths.filter(paths.str.contains(r"\\x[0-9a-f]{2}")):
+        raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(text))
+        name = os.fsdecode(raw)
+        if not (root / text).exists() and (root / name).exists():
+            found[text] = name
+    return found
 
 
 def _folders_of(files: pl.Series) -> list[str]:

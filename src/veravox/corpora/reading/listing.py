@@ -54,6 +54,10 @@ def list_audio(root: str | os.PathLike[str], folders: Sequence[str] = ("",)) -> 
 
 
 def _walk(root: str, folder: str, found: list[str], broken: list[str], seen: set[tuple[int, int]]) -> None:
+    parts = folder.split("/") if folder else []
+    for depth in range(len(parts)):
+        above = os.stat(os.path.join(root, *parts[:depth]))
+        seen.add((above.st_dev, above.st_ino))  # a link up to here is a loop
     pending = [folder]
     while pending:
         here = pending.pop()
