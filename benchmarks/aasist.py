@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 import torch
-from plain_aasist import PlainAASIST
 
+from plain_aasist import PlainAASIST
 from veravox.models import Detector, DetectorSpec
 from veravox.models.foreign import aasist_names
 
