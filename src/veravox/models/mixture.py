@@ -131,8 +131,7 @@ def _spread(output: ExpertOutput, rows: Tensor, weights: Tensor) -> ExpertOutput
     return ExpertOutput(spread(output.logits), spread(output.embeddings), class_logits)
 
 
-def _absent(expert: Expert, weights: Tensor) -> ExpertOutput:
-    windows = len(weights)
-    return ExpertOutput(
-        weights.new_full((windows,), torch.nan), weights.new_full((windows, expert.embedding_size), torch.nan)
-    )
+def _absent(expert: nn.Module, weights: Tensor) -> ExpertOutput:
+    assert isinstance(expert, Expert)
+    windows, size = len(weights), expert.embedding_size
+    return ExpertOutput(weights.new_full((windows,), torch.nan), weights.new_full((windows, size), torch.nan))
