@@ -121,7 +121,7 @@ class DetectorSpec:
         for expert in self.experts.values():
             EXPERTS.check(expert.spec, ("feature_shape",))
         GATES.check(self.gate, ("experts", "embedding_size", "window_samples"))
-        ROUTERS.check(self.router)
+        ROUTERS.check(self.router, ("experts",))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data; `parse` reads it back."""
@@ -196,19 +196,43 @@ class Detector(nn.Module):
 
     def hear(self, windows: Tensor) -> dict[str, Tensor]:
         """Features by front end's name, each computed once."""
-        if windows.ndim != 2 or windows.shape[1] != self.spec.window_samples:
-            raise ConfigurationError(
-                f"windows must have shape (B, {self.spec.window_samples}), not {tuple(windows.shape)}"
-            )
-        if self.spec.level_dbfs is not None:
-            windows = to_level(windows, self.spec.level_dbfs)
+        windows = self._prepared(windows)
         return {name: front_end(windows) for name, front_end in self.front_ends.items()}
 
     def judge(self, features: Mapping[str, Tensor], windows: Tensor) -> DetectorOutput:
         """The mixture's output for features by front end's name."""
         by_expert = {name: features[item.front_end] for name, item in self.spec.experts.items()}
+        if self.mixture.gate.sees == "waveform":
+            windows = self._prepared(windows)
         return self.mixture(by_expert, windows)
 
     def forward(self, windows: Tensor) -> DetectorOutput:
         """Judge windows (B, S)."""
+        # A graph that is traced has no data to choose by; there all experts run, to the same logit.
+        if self.mixture.spares_experts and not self.training and not torch.compiler.is_compiling():
+            return self._judge_chosen(self._prepared(windows))
         return self.judge(self.hear(windows), windows)
+
+    def _prepared(self, windows: Tensor) -> Tensor:
+        if windows.ndim != 2 or windows.shape[1] != self.spec.window_samples:
+            raise ConfigurationError(
+                f"windows must have shape (B, {self.spec.window_samples}), not {tuple(windows.shape)}"
+            )
+        return windows if self.spec.level_dbfs is None else to_level(windows, self.spec.level_dbfs)
+
+    def _judge_chosen(self, windows: Tensor) -> DetectorOutput:
+        """Run each front end and each expert on the windows that the gate chose it for, and on no others."""
+        gate_logits = self.mixture.gate(windows)
+        weights = self.mixture.router(gate_logits)
+        chosen = dict(zip(self.spec.experts, (weights > 0).unbind(dim=1), strict=True))
+        by_expert: dict[str, Tensor] = {}
+        for name, front_end in self.front_ends.items():
+            listeners = [expert for expert, item in self.spec.experts.items() if item.front_end == name]
+            needed = torch.stack([chosen[expert] for expert in listeners]).any(dim=0) if listeners else None
+            if needed is None or not needed.any():
+                continue
+            features = front_end(windows if needed.all() else windows[needed])
+            for expert in listeners:
+                mine = chosen[expert][needed]
+                by_expert[expert] = features if mine.all() else features[mine]
+        return self.mixture.forward_chosen(by_expert, gate_logits, weights)

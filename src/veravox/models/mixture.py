@@ -20,15 +20,17 @@ class MixtureOutput:
 
     Attributes:
         logits: (B,) = sum over experts of weight x expert logit.
-        expert_logits: (B, E).
+        expert_logits: (B, E); NaN where an expert was not run, and there its weight is exactly 0.
         gate_weights: (B, E); rows sum to 1.
-        expert_outputs: each expert's own output, by name.
+        expert_outputs: each expert's own output, by name; NaN for windows that it was not run on.
+        gate_logits: (B, E), before the router.
     """
 
     logits: Tensor
     expert_logits: Tensor
     gate_weights: Tensor
     expert_outputs: dict[str, ExpertOutput]
+    gate_logits: Tensor
 
 
 class Mixture(nn.Module):
@@ -50,20 +52,33 @@ class Mixture(nn.Module):
         super().__init__()
         self.experts = nn.ModuleDict(experts)
         sizes = {expert.embedding_size for expert in experts.values()}
+        self.projections = nn.ModuleDict()
         if len(sizes) == 1:
             embedding_size = sizes.pop()
-            self.projections = nn.ModuleDict()
-        else:
-            self.projections = nn.ModuleDict(
-                {name: nn.Linear(expert.embedding_size, embedding_size) for name, expert in experts.items()}
-            )
+        elif getattr(GATES[gate.name], "sees", "embeddings") == "embeddings":
+            for name, expert in experts.items():
+                self.projections[name] = nn.Linear(expert.embedding_size, embedding_size)
         self.gate: Gate = GATES.build(
             gate, experts=len(experts), embedding_size=embedding_size, window_samples=window_samples
         )
-        self.router: Router = ROUTERS.build(router)
+        self.router: Router = ROUTERS.build(router, experts=len(experts))
+
+    @property
+    def spares_experts(self) -> bool:
+        """Whether experts that are not chosen are not run: a sparse router under a gate that sees the waveform."""
+        return self.router.sparse and self.gate.sees == "waveform"
+
+    @property
+    def routing(self) -> str:
+        """How decisions are shared out and what that costs, in one sentence."""
+        if not self.router.sparse:
+            return "every expert takes part in every decision"
+        if self.spares_experts:
+            return "experts that are not chosen are not run (while training, all are)"
+        return "experts that are not chosen get weight 0, but all are run: the gate sees their embeddings"
 
     def forward(self, features: Mapping[str, Tensor], windows: Tensor) -> MixtureOutput:
-        """Judge windows.
+        """Judge windows with every expert.
 
         Args:
             features: each expert's features, by the expert's name.
@@ -71,8 +86,28 @@ class Mixture(nn.Module):
         """
         outputs: dict[str, ExpertOutput] = {name: expert(features[name]) for name, expert in self.experts.items()}
         expert_logits = torch.stack([output.logits for output in outputs.values()], dim=1)
-        weights = self.router(self.gate(self._seen(outputs, windows)))  # (B, E)
-        return MixtureOutput((weights * expert_logits).sum(dim=1), expert_logits, weights, outputs)
+        gate_logits = self.gate(self._seen(outputs, windows))  # (B, E)
+        weights = self.router(gate_logits)
+        return MixtureOutput((weights * expert_logits).sum(dim=1), expert_logits, weights, outputs, gate_logits)
+
+    def forward_chosen(
+        self, features: Mapping[str, Tensor], gate_logits: Tensor, weights: Tensor
+    ) -> MixtureOutput:
+        """Judge windows, each by the experts that were chosen for it.
+
+        Args:
+            features: each expert's features of the windows it was chosen for, in their order, by its name.
+            gate_logits, weights: (B, E), of all windows.
+        """
+        outputs = {}
+        for index, (name, expert) in enumerate(self.experts.items()):
+            rows = weights[:, index].nonzero().squeeze(1)
+            outputs[name] = (
+                _spread(expert(features[name]), rows, weights) if len(rows) else _absent(expert, weights)
+            )
+        expert_logits = torch.stack([output.logits for output in outputs.values()], dim=1)
+        logits = (weights * expert_logits.where(weights > 0, 0.0)).sum(dim=1)
+        return MixtureOutput(logits, expert_logits, weights, outputs, gate_logits)
 
     def _seen(self, outputs: Mapping[str, ExpertOutput], windows: Tensor) -> Tensor:
         if self.gate.sees == "waveform":
@@ -82,3 +117,21 @@ class Mixture(nn.Module):
             for name, output in outputs.items()
         ]
         return torch.stack(embeddings, dim=1)  # (B, E, D)
+
+
+def _spread(output: ExpertOutput, rows: Tensor, weights: Tensor) -> ExpertOutput:
+    """An output for some windows as one for all, NaN elsewhere."""
+    if len(rows) == len(weights):
+        return output
+
+    def spread(part: Tensor) -> Tensor:
+        return part.new_full((len(weights), *part.shape[1:]), torch.nan).index_copy(0, rows, part)
+
+    class_logits = None if output.class_logits is None else spread(output.class_logits)
+    return ExpertOutput(spread(output.logits), spread(output.embeddings), class_logits)
+
+
+def _absent(expert: nn.Module, weights: Tensor) -> ExpertOutput:
+    assert isinstance(expert, Expert)
+    windows, size = len(weights), expert.embedding_size
+    return ExpertOutput(weights.new_full((windows,), torch.nan), weights.new_full((windows, size), torch.nan))

@@ -24,3 +24,13 @@ def mel_sinc_filters(filters: int, taps: int, sample_rate_hz: int = 16000) -> Te
     low_passes = cutoffs[:, None] * torch.sinc(cutoffs[:, None] * times)
     window = torch.hamming_window(taps, periodic=False, dtype=torch.float64)
     return ((low_passes[1:] - low_passes[:-1]) * window).float()
+
+
+def filter_by_spectrum(windows: Tensor, filters: Tensor) -> Tensor:
+    """Windows (B, S) correlated with filters (C, taps): (B, C, S - taps + 1), no padding.
+
+    By Fourier transform, which for a thousand taps costs far less than sliding them.
+    """
+    size = windows.shape[1]
+    spectrum = torch.fft.rfft(windows.float(), size).unsqueeze(1) * torch.fft.rfft(filters, size).conj()
+    return torch.fft.irfft(spectrum, size)[..., : size - filters.shape[1] + 1]

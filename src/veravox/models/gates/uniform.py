@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 from torch import Tensor
 
 from veravox.models.gates import GATES, Gate
@@ -9,7 +11,13 @@ from veravox.models.gates import GATES, Gate
 
 @GATES.register("uniform")
 class UniformGate(Gate):
-    """Equal weights: the mean of the experts' logits. It has no parameters."""
+    """Equal weights: the mean of the experts' logits. It has no parameters, and looks at nothing."""
+
+    sees: ClassVar[Literal["waveform", "embeddings"]] = "waveform"
+
+    def __init__(self, experts: int) -> None:
+        super().__init__()
+        self.experts = experts
 
     def forward(self, seen: Tensor) -> Tensor:
-        return seen.new_zeros(seen.shape[:2])
+        return seen.new_zeros(len(seen), self.experts)

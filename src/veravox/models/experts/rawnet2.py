@@ -1,0 +1,92 @@
+"""RawNet2: sinc filters, residual blocks along time, a recurrent network that remembers the window."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from veravox.errors import ConfigurationError
+from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
+from veravox.models.sinc import filter_by_spectrum, mel_sinc_filters
+
+SINC_FILTERS, SINC_TAPS, POOL, BLOCKS = 20, 1025, 3, 6
+SHORTEST_SAMPLES = SINC_TAPS - 1 + POOL ** (BLOCKS + 1)
+
+
+class ScaledBlock(nn.Module):
+    """(B, C_in, T) to (B, C_out, T // 3): two convolutions with a skip, then each channel scaled.
+
+    The scale s is the sigmoid of a linear map of the channels' means, and the output x s + s.
+    """
+
+    def __init__(self, size_in: int, size_out: int, first: bool) -> None:
+        super().__init__()
+        self.enter_normalise = None if first else nn.BatchNorm1d(size_in)
+        self.enter = nn.Conv1d(size_in, size_out, 3, padding=1)
+        self.normalise = nn.BatchNorm1d(size_out)
+        self.leave = nn.Conv1d(size_out, size_out, 3, padding=1)
+        self.skip = nn.Conv1d(size_in, size_out, 1) if size_in != size_out else None
+        self.scale = nn.Linear(size_out, size_out)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = inputs
+        if self.enter_normalise is not None:
+            hidden = functional.leaky_relu(self.enter_normalise(inputs), 0.3)
+        hidden = functional.leaky_relu(self.normalise(self.enter(hidden)), 0.3)
+        outputs = self.leave(hidden)
+        outputs += inputs if self.skip is None else self.skip(inputs)
+        outputs = functional.max_pool1d(outputs, POOL)
+        scale = torch.sigmoid(self.scale(outputs.mean(dim=2))).unsqueeze(2)
+        return outputs * scale + scale
+
+
+@EXPERTS.register("rawnet2")
+class RawNet2(Expert):
+    """RawNet2 on the front end `waveform`, windows of at least 0.21 s; 17.6 M parameters.
+
+    Args:
+        widths: channels of the first two and of the last four blocks.
+        hidden: size of the recurrent layers and of the embedding.
+        layers: recurrent layers.
+
+    Source:
+        Tak et al., End-to-End Anti-Spoofing with RawNet2, ICASSP 2021, with its fixed mel-spaced filters.
+    """
+
+    inductive_bias = (
+        "the waveform through long narrow filters, and how it unfolds over the whole window, so phase and rhythm"
+    )
+
+    filters: Tensor
+
+    def __init__(
+        self,
+        feature_shape: tuple[int, ...],
+        widths: tuple[int, int] = (20, 128),
+        hidden: int = 1024,
+        layers: int = 3,
+    ) -> None:
+        super().__init__()
+        if len(feature_shape) != 1 or feature_shape[0] < SHORTEST_SAMPLES:
+            raise ConfigurationError(
+                f"expert 'rawnet2' listens to the front end 'waveform', at least {SHORTEST_SAMPLES} samples; "
+                f"features here have shape {feature_shape}"
+            )
+        low, high = widths
+        self.register_buffer("filters", mel_sinc_filters(SINC_FILTERS, SINC_TAPS), persistent=False)
+        self.normalise = nn.BatchNorm1d(SINC_FILTERS)
+        sizes = [(SINC_FILTERS, low), (low, low), (low, high), *[(high, high)] * 3]
+        self.blocks = nn.Sequential(*(ScaledBlock(*size, first=index == 0) for index, size in enumerate(sizes)))
+        self.before_memory = nn.BatchNorm1d(high)
+        self.memory = nn.GRU(high, hidden, layers, batch_first=True)
+        self.embed = nn.Linear(hidden, hidden)
+        self.embedding_size = hidden
+        self.head = nn.Linear(hidden, 2)
+
+    def forward(self, features: Tensor) -> ExpertOutput:
+        heard = functional.max_pool1d(filter_by_spectrum(features, self.filters).abs(), POOL)
+        hidden = self.blocks(functional.selu(self.normalise(heard)))
+        hidden = functional.selu(self.before_memory(hidden)).transpose(1, 2)  # (B, T, C)
+        embeddings = self.embed(self.memory(hidden)[0][:, -1])
+        return two_class_output(self.head(embeddings), embeddings)

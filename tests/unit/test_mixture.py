@@ -1,0 +1,221 @@
+"""Always true of mixtures, whatever their weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from veravox.errors import ConfigurationError
+from veravox.models import Detector, DetectorSpec
+from veravox.models.routers import load_imbalance
+
+SAMPLES = 8000
+NAMES = ("first", "second", "third")
+
+
+def detector_of(gate: Any, router: Any = "soft", order: tuple[int, ...] = (0, 1, 2), **more: Any) -> Detector:
+    torch.manual_seed(3)
+    resnet = {"name": "resnet", "widths": (8, 8), "depths": (1, 1)}
+    front_ends = ("mel", "mel", "spectrogram")
+    spec = {
+        "front_ends": {"mel": {"name": "log_mel", "bands": 20}, "spectrogram": "log_spectrogram"},
+        "experts": {NAMES[i]: {"front_end": front_ends[i], **resnet} for i in order},
+        "gate": gate,
+        "router": router,
+        "window_s": SAMPLES / 16000,
+        **more,
+    }
+    detector = Detector(DetectorSpec.parse(spec)).eval()
+    for parameter in detector.mixture.gate.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return detector
+
+
+@pytest.fixture
+def windows() -> Tensor:
+    return 0.1 * torch.randn(6, SAMPLES, generator=torch.Generator().manual_seed(5))
+
+
+def count_runs(detector: Detector) -> dict[str, list[int]]:
+    """How many windows each front end and expert is given, call by call."""
+    runs: dict[str, list[int]] = {}
+    for name, module in [*detector.front_ends.items(), *detector.mixture.experts.items()]:
+        runs[name] = []
+        module.register_forward_hook(lambda _, inputs, __, name=name: runs[name].append(len(inputs[0])))
+    return runs
+
+
+def test_the_uniform_gate_gives_the_mean_of_the_experts(windows):
+    output = detector_of("uniform")(windows)
+    torch.testing.assert_close(output.logits, output.expert_logits.mean(dim=1))
+
+
+def test_the_uniform_gate_adds_no_weights_even_where_embeddings_differ_in_size():
+    detector = detector_of("uniform")
+    names = [name for name, _ in detector.mixture.named_parameters() if not name.startswith("experts.")]
+    assert names == []
+
+
+@pytest.mark.parametrize("picked", [0, 1, 2])
+def test_a_gate_that_picks_one_expert_is_that_expert(picked, windows):
+    detector = detector_of("input_linear")
+    with torch.no_grad():
+        detector.mixture.gate.weigh.weight.zero_()
+        detector.mixture.gate.weigh.bias.copy_(200.0 * torch.eye(3)[picked])
+    output = detector(windows)
+    alone = detector.mixture.experts[NAMES[picked]](
+        detector.hear(windows)[detector.spec.experts[NAMES[picked]].front_end]
+    )
+    assert torch.equal(output.logits, alone.logits)
+    assert torch.equal(output.gate_weights, torch.eye(3)[picked].expand(6, 3))
+
+
+def permuted(gate: str, ours: Tensor, name: str, order: list[int]) -> Tensor:
+    """A parameter of the gate with its per-expert parts in another order."""
+    if gate == "input_linear" or name in ("weigh.4.weight", "weigh.4.bias", "enter_weight", "enter_bias"):
+        return ours[order]
+    if gate == "attention" and name == "identity":
+        return ours[order]
+    if gate == "embedding_fc" and name == "weigh.0.weight":
+        parts = ours.unflatten(1, (4, -1))  # three experts' parts, then their product
+        return parts[:, [*order, 3]].flatten(1)
+    if gate == "concat" and name in ("weigh.0.weight", "weigh.0.bias", "weigh.1.weight"):
+        return ours.unflatten(-1, (3, -1))[..., order, :].flatten(-2)
+    return ours
+
+
+@pytest.mark.parametrize("gate", ["uniform", "input_linear", "embedding_fc", "concat", "attention"])
+def test_the_order_of_experts_changes_no_score(gate, windows):
+    order = [2, 0, 1]
+    ours, theirs = detector_of(gate), detector_of(gate, order=tuple(order))
+    for name in NAMES:
+        theirs.mixture.experts[name].load_state_dict(ours.mixture.experts[name].state_dict())
+    state = ours.mixture.gate.state_dict()
+    theirs.mixture.gate.load_state_dict(
+        {name: permuted(gate, tensor, name, order) for name, tensor in state.items()}
+    )
+    with torch.inference_mode():
+        before, after = ours(windows), theirs(windows)
+    if gate != "uniform":
+        assert before.gate_weights.std() > 1e-3
+    torch.testing.assert_close(after.gate_weights, before.gate_weights[:, order], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(after.logits, before.logits, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gate", ["uniform", "attention"])
+def test_each_front_end_and_expert_runs_once_a_batch(gate, windows):
+    detector = detector_of(gate)
+    runs = count_runs(detector)
+    detector(windows)
+    assert runs == {name: [6] for name in ("mel", "spectrogram", *NAMES)}
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_experts_that_are_not_chosen_are_not_run_and_the_score_is_the_same(k, windows):
+    detector = detector_of("input_linear", {"name": "top_k", "k": k})
+    runs = count_runs(detector)
+    with torch.inference_mode():
+        sparse = detector(windows)
+        chosen = sparse.gate_weights > 0
+        assert (chosen.sum(dim=1) == k).all()
+        assert {name: sum(runs[name]) for name in NAMES} == dict(
+            zip(NAMES, chosen.sum(dim=0).tolist(), strict=True)
+        )
+        assert sum(runs["mel"]) == int(chosen[:, :2].any(dim=1).sum())
+        assert all(len(calls) <= 1 for calls in runs.values())
+        dense = detector.judge(detector.hear(windows), windows)
+    torch.testing.assert_close(sparse.logits, dense.logits, atol=1e-6, rtol=1e-5)
+    assert torch.equal(sparse.gate_weights, dense.gate_weights)
+    assert sparse.expert_logits.isnan().equal(~chosen)
+    torch.testing.assert_close(sparse.expert_logits[chosen], dense.expert_logits[chosen], atol=1e-6, rtol=1e-5)
+    assert detector.mixture.routing.startswith("experts that are not chosen are not run")
+
+
+def test_an_expert_that_nobody_chooses_gives_nan_and_costs_nothing(windows):
+    detector = detector_of("input_linear", "top_k")
+    with torch.no_grad():
+        detector.mixture.gate.weigh.weight.zero_()
+        detector.mixture.gate.weigh.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))
+    runs = count_runs(detector)
+    output = detector(windows)
+    assert runs == {"mel": [6], "spectrogram": [], "first": [6], "second": [], "third": []}
+    assert output.expert_logits[:, 1:].isnan().all()
+    assert torch.equal(output.logits, output.expert_logits[:, 0])
+
+
+def test_while_training_all_experts_run_so_that_batch_norm_sees_whole_batches(windows):
+    detector = detector_of("input_linear", "top_k").train()
+    runs = count_runs(detector)
+    assert detector(windows).expert_logits.isfinite().all()
+    assert all(calls == [6] for calls in runs.values())
+
+
+def test_under_a_gate_that_sees_embeddings_top_k_only_zeroes_weights_and_says_so(windows):
+    detector = detector_of("attention", {"name": "top_k", "k": 2})
+    output = detector(windows)
+    assert output.expert_logits.isfinite().all()
+    assert ((output.gate_weights > 0).sum(dim=1) == 2).all()
+    assert "but all are run" in detector.mixture.routing
+
+
+def test_a_gate_that_sees_the_waveform_sees_it_at_the_detectors_level(windows):
+    detector = detector_of("input_linear", level_dbfs=-26.0)
+    with torch.inference_mode():
+        loud, soft = detector(windows), detector(0.2 * windows)
+    assert loud.gate_weights.std() > 1e-3
+    torch.testing.assert_close(loud.gate_weights, soft.gate_weights, atol=1e-4, rtol=1e-4)
+
+
+def test_noise_of_the_router_is_for_training_only(windows):
+    router = {"name": "top_k", "k": 2, "noise": 3.0}
+    detector = detector_of("input_linear", router)
+    logits = torch.tensor([[1.0, 0.5, 0.0]]).expand(64, 3)
+    assert detector.mixture.router(logits).unique(dim=0).shape[0] == 1
+    torch.manual_seed(0)
+    chosen = (detector.mixture.router.train()(logits) > 0).float().mean(dim=0)
+    assert chosen.min() > 0.2
+
+
+def test_a_top_1_gate_learns_although_its_weight_is_always_one():
+    detector = detector_of("input_linear", "top_k").train()
+    router = detector.mixture.router
+    logits = torch.tensor([[0.3, 0.1, -0.2]], requires_grad=True)
+    weights = router(logits)
+    assert weights.tolist() == [[1.0, 0.0, 0.0]]
+    (weights * torch.tensor([[0.0, 5.0, 0.0]])).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 1] > 0 > logits.grad[0, 0]
+
+
+@pytest.mark.parametrize("options", [{"k": 0}, {"k": 4}, {"noise": -1.0}])
+def test_routing_that_cannot_be_is_refused(options):
+    with pytest.raises(ConfigurationError, match="top_k"):
+        detector_of("input_linear", {"name": "top_k", **options})
+
+
+def test_load_imbalance_is_1_for_even_use_and_e_for_one_expert():
+    even = 50.0 * torch.eye(3)
+    assert load_imbalance(even, even.softmax(dim=1)).item() == pytest.approx(1.0)
+    one = 50.0 * torch.eye(3)[[0, 0, 0]]
+    assert load_imbalance(one, one.softmax(dim=1)).item() == pytest.approx(3.0)
+    logits = torch.tensor([[1.0, 0.0, 0.0]], requires_grad=True)
+    load_imbalance(logits, logits.softmax(dim=1)).backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 0] > 0
+
+
+def test_the_enhanced_gate_is_the_papers_formula():
+    """Written out expert by expert, as the paper says it."""
+    gate = detector_of("embedding_fc").mixture.gate
+    seen = torch.randn(4, 3, 8)
+    parts = []
+    for expert in range(3):
+        entered = torch.nn.functional.linear(seen[:, expert], gate.enter_weight[expert], gate.enter_bias[expert])
+        parts.append(torch.nn.functional.leaky_relu(gate.normalise(entered)))
+    common = parts[0] * parts[1] * parts[2] * gate.interaction
+    expected = gate.weigh(torch.cat([*parts, common], dim=1))
+    torch.testing.assert_close(gate(seen), expected)
+    assert gate.weigh[0].in_features == 4 * 32

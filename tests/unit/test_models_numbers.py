@@ -1,0 +1,149 @@
+"""Front ends against their formulas in numpy and scipy; experts against known counts and gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.fft
+import scipy.signal
+import torch
+
+from veravox.models import EXPERTS, FRONT_ENDS
+from veravox.models.experts.lcnn import MaxFeatureMap
+from veravox.models.sinc import filter_by_spectrum, mel_sinc_filters
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def waveform() -> np.ndarray:
+    return (0.1 * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32)
+
+
+def power_of(waveform: np.ndarray, fft: int, frame: int, hop: int) -> np.ndarray:
+    """Frame by frame, centred, edges reflected: (fft // 2 + 1, frames)."""
+    padded = np.pad(waveform.astype(np.float64), fft // 2, mode="reflect")
+    window = np.zeros(fft)
+    window[(fft - frame) // 2 : (fft + frame) // 2] = scipy.signal.get_window("hamming", frame, fftbins=True)
+    frames = [padded[start : start + fft] * window for start in range(0, len(padded) - fft + 1, hop)]
+    return np.abs(np.fft.rfft(frames, axis=1)).T ** 2
+
+
+def triangles(edges_hz: np.ndarray, bins: int) -> np.ndarray:
+    frequencies = np.linspace(0, RATE / 2, bins)
+    rows = [
+        np.interp(frequencies, edges_hz[i : i + 3], [0.0, 1.0, 0.0], left=0.0, right=0.0)
+        for i in range(len(edges_hz) - 2)
+    ]
+    return np.array(rows)
+
+
+def emphasised(waveform: np.ndarray) -> np.ndarray:
+    return scipy.signal.lfilter([1, -0.97], [1], waveform.astype(np.float64))
+
+
+def heard(name: str, waveform: np.ndarray, **options: object) -> np.ndarray:
+    front_end = FRONT_ENDS[name](**options)
+    return front_end(torch.from_numpy(waveform)[None])[0].numpy()
+
+
+def test_log_mel_is_its_formula(waveform):
+    mels = np.linspace(2595 * np.log10(1 + 20 / 700), 2595 * np.log10(1 + 7600 / 700), 82)
+    filters = triangles(700 * (10 ** (mels / 2595) - 1), 257)
+    expected = np.log(filters @ power_of(emphasised(waveform), 512, 400, 160) + 1e-6)
+    expected -= expected.mean(axis=1, keepdims=True)
+    ours = heard("log_mel", waveform)
+    assert ours.shape == (80, 101)
+    np.testing.assert_allclose(ours, expected, atol=2e-3)
+
+
+def test_log_spectrogram_is_its_formula(waveform):
+    expected = np.log(power_of(waveform, 512, 400, 160) + 1e-6)
+    ours = heard("log_spectrogram", waveform, remove_mean=False)
+    assert ours.shape == (257, 101)
+    np.testing.assert_allclose(np.exp(ours), np.exp(expected), rtol=1e-3, atol=1e-6)
+
+
+def test_lfcc_is_its_formula(waveform):
+    power = power_of(emphasised(waveform), 1024, 320, 160)
+    bands = np.log10(triangles(np.linspace(0, 4000, 22), 513) @ power + 1e-8)
+    static = scipy.fft.dct(bands, type=2, norm="ortho", axis=0)
+    static[0] = np.log10(power.sum(axis=0) + 1e-8)
+
+    def difference(rows: np.ndarray) -> np.ndarray:
+        padded = np.pad(rows, ((0, 0), (1, 1)), mode="edge")
+        return padded[:, 2:] - padded[:, :-2]
+
+    expected = np.concatenate([static, difference(static), difference(difference(static))])
+    ours = heard("lfcc", waveform)
+    assert ours.shape == (60, 101)
+    np.testing.assert_allclose(ours, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("taps", [129, 1025])
+def test_sinc_filters_pass_their_band_and_stop_the_others(taps):
+    filters = mel_sinc_filters(20, taps).numpy()
+    mels = np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 21)
+    edges = 700 * (10 ** (mels / 2595) - 1)
+    np.testing.assert_allclose(filters, filters[:, ::-1], atol=1e-7)
+    for index in (14, 17):  # bands wider than the filters' transition
+        frequencies, response = scipy.signal.freqz(filters[index], worN=4096, fs=RATE)
+        inside = (frequencies > edges[index] + 150) & (frequencies < edges[index + 1] - 150)
+        outside = (frequencies < edges[index] - 300) | (frequencies > edges[index + 1] + 300)
+        assert np.abs(np.abs(response[inside]) - 1).max() < 0.05
+        assert np.abs(response[outside]).max() < 0.01
+
+
+def test_filtering_by_spectrum_is_sliding(waveform):
+    filters = mel_sinc_filters(20, 1025)
+    windows = torch.from_numpy(waveform)[None]
+    slid = torch.nn.functional.conv1d(windows[:, None], filters[:, None])
+    torch.testing.assert_close(filter_by_spectrum(windows, filters), slid, atol=1e-6, rtol=1e-4)
+
+
+def test_aasist_listens_as_a_convolution_and_a_pool_would(waveform):
+    from veravox.models.experts.aasist import SincMagnitude
+
+    windows = torch.from_numpy(waveform)[None]
+    slid = torch.nn.functional.conv1d(windows[:, None], mel_sinc_filters(70, 129)[:, None])
+    expected = torch.nn.functional.max_pool2d(slid[:, None].abs(), 3)
+    torch.testing.assert_close(SincMagnitude()(windows), expected, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "supplied", "parameters"),
+    [
+        ("lcnn", {}, 682_690),
+        ("aasist", {"feature_shape": (64600,)}, 297_866),
+        ("aasist_l", {"feature_shape": (64600,)}, 85_306),
+        ("rawnet2", {"feature_shape": (64600,)}, 17_621_410),  # published: 17.62 M
+        ("lcnn_lstm", {"feature_shape": (60, 404)}, 269_729),
+        ("resnet", {}, 700_786),
+    ],
+)
+def test_experts_have_their_known_number_of_parameters(name, supplied, parameters):
+    expert = EXPERTS[name](**supplied)
+    assert sum(parameter.numel() for parameter in expert.parameters()) == parameters
+
+
+def test_resnet_18_has_its_known_number_of_parameters():
+    network = EXPERTS["resnet"](widths=(64, 128, 256, 512))
+    # torchvision's ResNet-18 has 11,689,512: ours has one input channel and two classes.
+    expected = 11_689_512 - 2 * 64 * 7 * 7 - (512 * 1000 + 1000) + (512 * 2 + 2)
+    assert sum(parameter.numel() for parameter in network.parameters()) == expected
+
+
+def test_the_gradient_of_max_feature_map_is_that_of_its_formula():
+    inputs = torch.randn(2, 6, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(MaxFeatureMap(), (inputs,))
+    first, second = inputs.chunk(2, dim=1)
+    upstream = torch.randn(2, 3, 3, 2, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(torch.maximum(first, second), inputs, upstream)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        (ours,) = torch.autograd.grad(MaxFeatureMap()(inputs.contiguous(memory_format=layout)), inputs, upstream)
+        assert torch.equal(ours, expected)
+
+
+def test_max_feature_map_takes_the_larger_half():
+    inputs = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
+    assert MaxFeatureMap()(inputs).tolist() == [[1.0, 3.0]]
