@@ -23,7 +23,7 @@ class Judged:
         path: as it was opened.
         starts: first sample of each window.
         logits: (windows,) float64.
-        expert_logits, gate_weights: (windows, E) float64.
+        expert_logits, gate_weights: (windows, E) float64; NaN is the logit of an expert that was not run.
         quality: of the recording, where measured.
         error: why it could not be heard; then the arrays are empty.
     """
@@ -41,6 +41,13 @@ class Judged:
     def logit(self) -> float:
         """Mean of the windows' logits."""
         return float(self.logits.mean())
+
+    @property
+    def mean_expert_logits(self) -> np.ndarray:
+        """(E,), each over the windows that the expert judged; NaN if there is none."""
+        ran = ~np.isnan(self.expert_logits)
+        sums = np.where(ran, self.expert_logits, 0.0).sum(axis=0)
+        return np.where(ran.any(axis=0), sums / np.maximum(ran.sum(axis=0), 1), np.nan)
 
 
 def judge(
@@ -126,7 +133,7 @@ class _Batcher:
 
     def _gathered(self, trial: Judged, rows: np.ndarray) -> Judged:
         if trial.error is None:
-            if not np.isfinite(rows).all():
+            if not np.isfinite(rows[:, 0]).all():  # an expert that was not run has no logit
                 raise ScoringError(f"the detector gives a logit that is not finite for {trial.path!r}")
             experts = (rows.shape[1] - 1) // 2
             trial.logits = rows[:, 0]

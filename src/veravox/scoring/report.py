@@ -186,7 +186,7 @@ def _experts(checkpoint: Checkpoint, verdict: Verdict) -> pages.Html:
         notices = getattr(EXPERTS[expert.spec.name], "inductive_bias", "")
         words = pages.Cell(f"{front_end.name}: {hears}. {expert.spec.name}: {notices}.", "wrap")
         weight, score = verdict.gate_weights[name], verdict.expert_scores[name]
-        rows.append((name, f"{weight:.2f}", f"{score:+.2f}", words))
+        rows.append((name, f"{weight:.2f}", "not run" if score is None else f"{score:+.2f}", words))
     note = "The weight is the expert's mean share in this decision; in every window the score is the weighted sum."
     return pages.join(
         pages.table(["expert", "weight", "score", "what it can notice"], rows), pages.paragraph(note, "soft")

@@ -49,7 +49,7 @@ class Verdict:
         duration_s: of the recording.
         windows: (start_s, end_s, score) of each window.
         gate_weights: mean weight of each expert.
-        expert_scores: mean score of each expert, on the scale of `score`.
+        expert_scores: mean score of each expert, on the scale of `score`; None for one that was never run.
         worst: (start_s, end_s, score) of the most spoof-like 10 s; None for one no longer than that.
         cautions: about quality, length, policy.
         quality: what was measured.
@@ -65,7 +65,7 @@ class Verdict:
     duration_s: float | None = None
     windows: list[tuple[float, float, float]] = field(default_factory=list)
     gate_weights: dict[str, float] = field(default_factory=dict)
-    expert_scores: dict[str, float] = field(default_factory=dict)
+    expert_scores: dict[str, float | None] = field(default_factory=dict)
     worst: tuple[float, float, float] | None = None
     cautions: list[Caution] = field(default_factory=list)
     quality: Quality | None = None
@@ -183,7 +183,7 @@ class Judge:
         cautions = cautions_of(trial.quality, self.limits)
         worst = self._worst(trial)
         weights = trial.gate_weights.mean(axis=0)
-        experts = trial.expert_logits.mean(axis=0)
+        experts = [None if math.isnan(value) else float(value) for value in trial.mean_expert_logits]
         verdict, p_spoof, prior = UNCALIBRATED, None, None
         if self.calibration is not None:
             prior = self.calibration.prior if self.prior is None else self.prior
@@ -203,7 +203,10 @@ class Judge:
             trial.quality.duration_s if trial.quality else None,
             self._windows(trial),
             {name: float(value) for name, value in zip(self.experts, weights, strict=True)},
-            {name: self._scaled(float(value)) for name, value in zip(self.experts, experts, strict=True)},
+            {
+                name: None if value is None else self._scaled(value)
+                for name, value in zip(self.experts, experts, strict=True)
+            },
             worst,
             cautions,
             trial.quality,

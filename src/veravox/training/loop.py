@@ -329,7 +329,7 @@ class Run:
                 advance(1)
         self.detector.train()
         logits = np.array([trial.logit for trial in judged])
-        experts = np.stack([trial.expert_logits.mean(axis=0) for trial in judged])
+        experts = np.nan_to_num(np.stack([trial.mean_expert_logits for trial in judged]))  # never run: no opinion
         names = self.detector.expert_names
         return DevResult(
             self._eer(logits),
