@@ -62,6 +62,13 @@ def command(
     joint_scores: Annotated[
         Path | None, typer.Option(help="Joint scores (target, nontarget, spoof) of the whole system, for a-DCF.")
     ] = None,
+    segments: Annotated[
+        Path | None, typer.Option(help="What is spoof inside each utterance: EER over segments and over time.")
+    ] = None,
+    windows: Annotated[
+        Path | None, typer.Option(help="Window scores for --segments; NAME.windows.csv beside the scores if none.")
+    ] = None,
+    resolution: Annotated[float, typer.Option(help="Length of a segment in seconds.")] = 0.16,
     p_spoof: Annotated[float, typer.Option(help="Prior of spoof in the DCF.")] = 0.05,
     cost_miss: Annotated[float, typer.Option(help="Cost of calling bona fide spoof.")] = 1.0,
     cost_false_alarm: Annotated[float, typer.Option(help="Cost of calling spoof bona fide.")] = 10.0,
@@ -85,8 +92,10 @@ def command(
         read_scores,
         restrict,
         summary,
+        with_windows,
         write_report,
     )
+    from veravox.tables import Segments
 
     key = read_key(protocol)
     given = read_scores(scores, polarity, id_column, score_column)
@@ -95,6 +104,8 @@ def command(
         given = Fusion.read(calibration).apply([given, *(read_scores(path, polarity) for path in fuse_with or [])])
     elif calibration:
         fitted = FittedCalibration.read(calibration)
+    if segments:
+        given = with_windows(given, windows or scores.with_suffix(f".windows{scores.suffix}"))
     judged, key = restrict(given, key, where or [])
     show.say(f"{len(key)} trials of {protocol}", quiet or json)
     with show.progress("bootstrap rounds", bootstrap, quiet or not bootstrap) as advance:
@@ -118,6 +129,8 @@ def command(
             asv=read_asv_scores(asv_scores) if asv_scores else None,
             joint=read_asv_scores(joint_scores) if joint_scores else None,
             eer_form=eer_form,  # type: ignore[arg-type]
+            segments=Segments.read(segments) if segments else None,
+            resolution_s=resolution,
             progress=advance,
         )
     comparison = None
