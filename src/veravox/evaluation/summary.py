@@ -111,10 +111,10 @@ def pool_grid(pool: Pool, with_interval: bool = False) -> Grid:
     return Grid.of([f"pool {pool.name}", "bona fide", "spoof", *_head(names, with_interval)], rows)
 
 
-def grids_of(evaluation: Evaluation) -> list[tuple[str, Grid]]:
-    """Every grid of an evaluation with its heading."""
+def grids_of(evaluation: Evaluation, digits: int = 4) -> list[tuple[str, Grid]]:
+    """Every grid of an evaluation with its heading; `digits` of all trials, two in groups and pools."""
     with_interval = bool(evaluation.settings["bootstrap"]["rounds"])
-    found = [("All trials", figures_grid(evaluation))]
+    found = [("All trials", figures_grid(evaluation, digits))]
     found += [(f"By {column}", groups_grid(evaluation, column)) for column in evaluation.groups]
     return found + [(f"Pool {pool.name}", pool_grid(pool, with_interval)) for pool in evaluation.pools]
 

@@ -73,6 +73,9 @@ def command(
     cost_miss: Annotated[float, typer.Option(help="Cost of calling bona fide spoof.")] = 1.0,
     cost_false_alarm: Annotated[float, typer.Option(help="Cost of calling spoof bona fide.")] = 10.0,
     eer_form: Annotated[str, typer.Option(help="nearest (as challenges print it) or interpolated.")] = "nearest",
+    digits: Annotated[
+        int, typer.Option(help="Decimals of percentages of all trials; costs get two more.", min=0)
+    ] = 4,
     report: Annotated[Path | None, typer.Option(help="Folder for HTML, PNG, JSON, Markdown and LaTeX.")] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
@@ -148,7 +151,7 @@ def command(
     if json:
         show.print_json(result.to_dict() | ({"comparison": comparison.to_dict()} if comparison else {}))
         return
-    for heading, grid in summary.grids_of(result):
+    for heading, grid in summary.grids_of(result, digits):
         show.print_table(grid.columns, grid.texts(), "\n".join(filter(None, [heading, grid.caption])))
     for line in summary.remarks(result):
         typer.echo(line)
