@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from veravox.evaluation.likelihood import calibration_error, cllr, min_cllr
     from veravox.evaluation.measuring import Trials
     from veravox.evaluation.metrics import METRICS, Terms
+    from veravox.evaluation.paper_tables import Results, Run, accuracy_grid, collect, results_grid
     from veravox.evaluation.rates import (
         Decisions,
         OperatingPoints,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     )
     from veravox.evaluation.report import write_report
     from veravox.evaluation.results import Evaluation, Figure, Part, Pool
+    from veravox.evaluation.segments import range_equal_error_rate, segment_equal_error_rate, with_windows
     from veravox.evaluation.tandem import AsvRates, AsvScores, JointCost, TandemCost, a_dcf, min_tdcf, t_eer
 
 _HOMES = {
@@ -59,16 +61,20 @@ _HOMES = {
     "OperatingPoints": "rates",
     "Part": "results",
     "Pool": "results",
+    "Results": "paper_tables",
+    "Run": "paper_tables",
     "TandemCost": "tandem",
     "Terms": "metrics",
     "Trials": "measuring",
     "a_dcf": "tandem",
+    "accuracy_grid": "paper_tables",
     "act_dcf": "detection_cost",
     "auc": "rates",
     "bootstrap_interval": "bootstrap",
     "calibrate": "calibrating",
     "calibration_error": "likelihood",
     "cllr": "likelihood",
+    "collect": "paper_tables",
     "compare": "comparison",
     "compare_scores": "evaluator",
     "cross_calibrate": "calibration",
@@ -88,13 +94,17 @@ _HOMES = {
     "min_tdcf": "tandem",
     "partial_auc": "rates",
     "pools_from_text": "groups",
+    "range_equal_error_rate": "segments",
     "read_asv_scores": "foreign",
     "read_foreign_scores": "foreign",
     "read_key": "foreign",
     "read_scores": "foreign",
     "restrict": "groups",
+    "results_grid": "paper_tables",
+    "segment_equal_error_rate": "segments",
     "t_eer": "tandem",
     "thresholds_by_rule": "calibration",
+    "with_windows": "segments",
     "write_report": "report",
 }
 
@@ -118,16 +128,20 @@ __all__ = [
     "OperatingPoints",
     "Part",
     "Pool",
+    "Results",
+    "Run",
     "TandemCost",
     "Terms",
     "Trials",
     "a_dcf",
+    "accuracy_grid",
     "act_dcf",
     "auc",
     "bootstrap_interval",
     "calibrate",
     "calibration_error",
     "cllr",
+    "collect",
     "compare",
     "compare_scores",
     "cross_calibrate",
@@ -147,13 +161,17 @@ __all__ = [
     "min_tdcf",
     "partial_auc",
     "pools_from_text",
+    "range_equal_error_rate",
     "read_asv_scores",
     "read_foreign_scores",
     "read_key",
     "read_scores",
     "restrict",
+    "results_grid",
+    "segment_equal_error_rate",
     "t_eer",
     "thresholds_by_rule",
+    "with_windows",
     "write_report",
 ]
 

@@ -259,7 +259,7 @@ def folds_of(
     fold = fold_of[membership]
     for index in range(folds):
         rest = is_bona_fide[fold != index]
-        if folds < 2 or rest.all() or not rest.any():
+        if not 2 <= folds <= len(names) or rest.all() or not rest.any():
             raise EvaluationError(
                 f"these trials are too few for {folds} folds with both classes outside each; use fewer, or 0"
             )

@@ -19,8 +19,9 @@ from veravox.evaluation.measuring import Plan, Trials, macro_figures, measure
 from veravox.evaluation.metrics import DECISION_METRICS, METRICS, Terms, choose, threshold_at
 from veravox.evaluation.rates import EerForm, OperatingPoints
 from veravox.evaluation.results import Evaluation, Part, Pool
+from veravox.evaluation.segments import range_equal_error_rate, segment_equal_error_rate
 from veravox.evaluation.tandem import AsvScores, TandemCost, a_dcf
-from veravox.tables import Calibration, Protocol, Scores
+from veravox.tables import Calibration, Protocol, Scores, Segments
 
 AnyCalibration = Calibration | FittedCalibration | None
 
@@ -55,6 +56,8 @@ def evaluate(
     tandem: TandemCost | None = None,
     asv: AsvScores | None = None,
     joint: AsvScores | None = None,
+    segments: Segments | None = None,
+    resolution_s: float = 0.16,
     eer_form: EerForm = "nearest",
     max_false_alarm_rate: float = 0.01,
     progress: Callable[[int], None] | None = None,
@@ -84,6 +87,8 @@ def evaluate(
         tandem: of the t-DCF.
         asv: scores of the speaker verification in the tandem.
         joint: scores of a whole system that verifies speakers and rejects spoof, for the a-DCF.
+        segments: what is spoof inside each utterance; judged by the windows of the scores.
+        resolution_s: of the segment-level EER.
         eer_form: `nearest` or `interpolated`.
         max_false_alarm_rate: width of the partial AUC.
         progress: called with 1 after every round.
@@ -141,7 +146,7 @@ def evaluate(
         name=trials.name,
         whole=found[whole].part,
         groups={column: tuple(found[group].part for group in some) for column, some in groups.items()},
-        a_dcf=a_dcf(joint.target, joint.non_target, joint.spoof) if joint else None,
+        extras=_extras(scores, joint, segments, resolution_s, eer_form),
         pools=results,
         operating_points=operating_points,
         not_computed=not_computed,
@@ -150,6 +155,27 @@ def evaluate(
         points=points,
         ratio_points=_ratio_points(ready),
     )
+
+
+def _extras(
+    scores: Scores | ArrayLike,
+    joint: AsvScores | None,
+    segments: Segments | None,
+    resolution_s: float,
+    form: EerForm,
+) -> dict[str, float]:
+    found = {}
+    if joint is not None:
+        found["a_dcf"] = a_dcf(joint.target, joint.non_target, joint.spoof)
+    if segments is not None:
+        windows = scores.windows if isinstance(scores, Scores) else None
+        if windows is None:
+            raise EvaluationError(
+                "segments are judged by the scores of windows, which are not there: score --windows"
+            )
+        found["segment_eer"] = segment_equal_error_rate(windows, segments, resolution_s, form)
+        found["range_eer"] = range_equal_error_rate(windows, segments, form)
+    return found
 
 
 def _prepare(

@@ -26,12 +26,14 @@ class Group:
         name: its value.
         members: positions, shape (trials,).
         note: which trials of the other class stand against it.
+        side: the class that the column divides, `bonafide` or `spoof`; empty if both.
     """
 
     column: str
     name: str
     members: Members
     note: str = ""
+    side: str = ""
 
 
 def _columns(by: str | Sequence[str], frame: pl.DataFrame) -> list[str]:
@@ -74,7 +76,7 @@ def group_by(frame: pl.DataFrame, by: str | Sequence[str], against: str = "all")
         if len(sides) == 1:
             others, note = _others(frame, table, members, SPOOF if sides[0] == BONA_FIDE else BONA_FIDE, against)
             members = np.sort(np.concatenate((members, others)))
-        groups.append(Group(title, str(name), members, note))
+        groups.append(Group(title, str(name), members, note, sides[0] if len(sides) == 1 else ""))
     return groups
 
 

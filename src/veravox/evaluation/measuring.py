@@ -235,7 +235,10 @@ def _measured(
     if isinstance(work, _OneClass):
         note = note or "one class only: the share decided rightly"
     labels = trials.is_bona_fide[group.members]
-    part = Part(group.column, group.name, int(labels.sum()), int((~labels).sum()), figures, note)
+    side = group.side
+    if isinstance(work, _OneClass):
+        side = BONA_FIDE if labels[0] else SPOOF
+    part = Part(group.column, group.name, int(labels.sum()), int((~labels).sum()), figures, note, side)
     return Measured(part, rounds)
 
 

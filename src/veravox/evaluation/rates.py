@@ -177,11 +177,15 @@ class OperatingPoints:
         allowed = max_rate * self.spoof + 1e-9
         return self.threshold(int(np.searchsorted(-self.false_alarms, -allowed, side="left")))
 
-    def _crossing(self) -> tuple[int, int, int]:
+    def _crossing(self) -> tuple[int, float, float]:
         """The first point whose miss rate reaches its false alarm rate, and the gaps before and at it.
 
         A gap is (miss rate - false alarm rate) x bona fide x spoof: a whole number, so comparing is exact.
         """
+        if self.bona_fide * self.spoof >= 2**62:  # such sums fit no whole number: time in ticks
+            shares = self.miss_rates - self.false_alarm_rates
+            point = int(np.searchsorted(shares, 0, side="left"))
+            return point, float(shares[point - 1]), float(shares[point])
         gaps = self.misses * self.spoof
         gaps -= self.false_alarms * self.bona_fide
         point = int(np.searchsorted(gaps, 0, side="left"))

@@ -34,6 +34,7 @@ class Part:
     spoof: int
     figures: dict[str, Figure]
     note: str = ""
+    side: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -70,7 +71,7 @@ class Evaluation:
         whole: figures of all trials.
         groups: column to its groups.
         pools: named pools of datasets.
-        a_dcf: of the joint scores, if any were given.
+        extras: figures of other inputs than the scores of trials: `a_dcf`, `segment_eer`, `range_eer`.
         operating_points: name of the operating point (`""` for the first) to its rule in words and its threshold.
         not_computed: metric to the reason why it is missing.
         warnings: what a reader must know.
@@ -83,7 +84,7 @@ class Evaluation:
     whole: Part
     groups: dict[str, tuple[Part, ...]]
     pools: tuple[Pool, ...]
-    a_dcf: float | None
+    extras: dict[str, float]
     operating_points: dict[str, tuple[str, float]]
     not_computed: dict[str, str]
     warnings: tuple[str, ...]
@@ -111,7 +112,7 @@ class Evaluation:
             **self.whole.to_dict(),
             "groups": {column: [part.to_dict() for part in parts] for column, parts in self.groups.items()},
             "pools": [pool.to_dict() for pool in self.pools],
-            "a_dcf": self.a_dcf,
+            "extras": self.extras,
             "operating_points": {
                 name or "first": {"rule": rule, "threshold": threshold}
                 for name, (rule, threshold) in self.operating_points.items()

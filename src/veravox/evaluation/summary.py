@@ -10,6 +10,11 @@ from veravox.evaluation.metrics import DECISION_METRICS, METRICS
 from veravox.evaluation.results import Evaluation, Figure, Part, Pool
 
 NOTHING = "–"
+EXTRAS = {
+    "a_dcf": "a-DCF of the joint scores",
+    "segment_eer": "EER over short segments",
+    "range_eer": "EER over time",
+}
 
 
 def title_of(name: str) -> str:
@@ -106,10 +111,10 @@ def pool_grid(pool: Pool, with_interval: bool = False) -> Grid:
     return Grid.of([f"pool {pool.name}", "bona fide", "spoof", *_head(names, with_interval)], rows)
 
 
-def grids_of(evaluation: Evaluation) -> list[tuple[str, Grid]]:
-    """Every grid of an evaluation with its heading."""
+def grids_of(evaluation: Evaluation, digits: int = 4) -> list[tuple[str, Grid]]:
+    """Every grid of an evaluation with its heading; `digits` of all trials, two in groups and pools."""
     with_interval = bool(evaluation.settings["bootstrap"]["rounds"])
-    found = [("All trials", figures_grid(evaluation))]
+    found = [("All trials", figures_grid(evaluation, digits))]
     found += [(f"By {column}", groups_grid(evaluation, column)) for column in evaluation.groups]
     return found + [(f"Pool {pool.name}", pool_grid(pool, with_interval)) for pool in evaluation.pools]
 
@@ -132,8 +137,10 @@ def remarks(evaluation: Evaluation) -> list[str]:
     if bootstrap["rounds"]:
         how = f"{bootstrap['rounds']} bootstrap rounds over {bootstrap['unit']}"
         found.append(f"Intervals: {bootstrap['confidence']:.0%}, {how}.")
-    if evaluation.a_dcf is not None:
-        found.append(f"a-DCF of the joint scores: {evaluation.a_dcf:.4f}.")
+    for name, title in EXTRAS.items():
+        if name in evaluation.extras:
+            value = evaluation.extras[name]
+            found.append(f"{title}: {value:.6f}." if name == "a_dcf" else f"{title}: {100 * value:.4f} %.")
     for name, reason in evaluation.not_computed.items():
         found.append(f"Not computed: {title_of(name)}, which {reason}.")
     return found

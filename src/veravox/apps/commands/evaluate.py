@@ -62,10 +62,20 @@ def command(
     joint_scores: Annotated[
         Path | None, typer.Option(help="Joint scores (target, nontarget, spoof) of the whole system, for a-DCF.")
     ] = None,
+    segments: Annotated[
+        Path | None, typer.Option(help="What is spoof inside each utterance: EER over segments and over time.")
+    ] = None,
+    windows: Annotated[
+        Path | None, typer.Option(help="Window scores for --segments; NAME.windows.csv beside the scores if none.")
+    ] = None,
+    resolution: Annotated[float, typer.Option(help="Length of a segment in seconds.")] = 0.16,
     p_spoof: Annotated[float, typer.Option(help="Prior of spoof in the DCF.")] = 0.05,
     cost_miss: Annotated[float, typer.Option(help="Cost of calling bona fide spoof.")] = 1.0,
     cost_false_alarm: Annotated[float, typer.Option(help="Cost of calling spoof bona fide.")] = 10.0,
     eer_form: Annotated[str, typer.Option(help="nearest (as challenges print it) or interpolated.")] = "nearest",
+    digits: Annotated[
+        int, typer.Option(help="Decimals of percentages of all trials; costs get two more.", min=0)
+    ] = 4,
     report: Annotated[Path | None, typer.Option(help="Folder for HTML, PNG, JSON, Markdown and LaTeX.")] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
@@ -85,8 +95,10 @@ def command(
         read_scores,
         restrict,
         summary,
+        with_windows,
         write_report,
     )
+    from veravox.tables import Segments
 
     key = read_key(protocol)
     given = read_scores(scores, polarity, id_column, score_column)
@@ -95,6 +107,8 @@ def command(
         given = Fusion.read(calibration).apply([given, *(read_scores(path, polarity) for path in fuse_with or [])])
     elif calibration:
         fitted = FittedCalibration.read(calibration)
+    if segments:
+        given = with_windows(given, windows or scores.with_suffix(f".windows{scores.suffix}"))
     judged, key = restrict(given, key, where or [])
     show.say(f"{len(key)} trials of {protocol}", quiet or json)
     with show.progress("bootstrap rounds", bootstrap, quiet or not bootstrap) as advance:
@@ -118,6 +132,8 @@ def command(
             asv=read_asv_scores(asv_scores) if asv_scores else None,
             joint=read_asv_scores(joint_scores) if joint_scores else None,
             eer_form=eer_form,  # type: ignore[arg-type]
+            segments=Segments.read(segments) if segments else None,
+            resolution_s=resolution,
             progress=advance,
         )
     comparison = None
@@ -135,7 +151,7 @@ def command(
     if json:
         show.print_json(result.to_dict() | ({"comparison": comparison.to_dict()} if comparison else {}))
         return
-    for heading, grid in summary.grids_of(result):
+    for heading, grid in summary.grids_of(result, digits):
         show.print_table(grid.columns, grid.texts(), "\n".join(filter(None, [heading, grid.caption])))
     for line in summary.remarks(result):
         typer.echo(line)

@@ -1,0 +1,98 @@
+"""`veravox table`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders of score files (DATASET.csv), or files: PATH, SYSTEM:PATH or SYSTEM/VARIANT:PATH. "
+            "Runs of one system are its seeds.",
+            metavar="RUN...",
+        ),
+    ],
+    datasets: Annotated[
+        list[str],
+        typer.Option(help="NAME=PROTOCOL of each dataset, repeated or in a row.", metavar="NAME=PROTOCOL"),
+    ],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Figure of each cell; repeat for pairs. EER if none.")
+    ] = None,
+    pool: Annotated[
+        list[str] | None, typer.Option(help="NAME=a,b: macro mean over datasets as a column; `all=*` for all.")
+    ] = None,
+    pooled: Annotated[
+        bool, typer.Option("--pooled", help="Also each pool's trials taken together, so named.")
+    ] = False,
+    by: Annotated[
+        list[str] | None, typer.Option(help="Accuracies by this column (one dataset, with --at). Repeatable.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Operating point of verdicts: a number, eer, miss=0.01, ...")
+    ] = None,
+    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE: only these trials. Repeatable.")] = None,
+    polarity: Annotated[
+        str | None, typer.Option(help="Of foreign files: higher-is-bonafide or higher-is-spoof.")
+    ] = None,
+    score_column: Annotated[str | None, typer.Option(help="Foreign files: name or number of the score.")] = None,
+    transpose: Annotated[bool, typer.Option("--transpose", help="Systems in columns.")] = False,
+    digits: Annotated[int | None, typer.Option(help="Decimals.", min=0, max=8)] = None,
+    style: Annotated[str, typer.Option("--format", help="terminal, markdown, csv or latex.")] = "terminal",
+    out: Annotated[
+        list[Path] | None, typer.Option(help="Also write .md, .csv or .tex, by the ending. Repeatable.")
+    ] = None,
+) -> None:
+    """The papers' tables: systems in rows, datasets in columns, seeds as mean and deviation, best bold."""
+    from veravox.apps import show
+    from veravox.errors import EvaluationError
+    from veravox.evaluation import Run, accuracy_grid, collect, pools_from_text, read_key, results_grid
+    from veravox.evaluation.grid import FORMS, form_of
+    from veravox.files import write_text
+
+    # `--datasets A=a.csv B=b.csv`: the shell hands the second one over as a run.
+    named = [*datasets, *(run for run in runs if "=" in run and not Path(run).exists())]
+    pairs = [text.partition("=") for text in named]
+    if any(not equals or not name or not path for name, equals, path in pairs):
+        raise EvaluationError(f"a dataset is written NAME=PROTOCOL; got {', '.join(named)}")
+    protocols = {name: read_key(path) for name, _, path in pairs}
+    if len(protocols) < len(pairs):
+        raise EvaluationError("a dataset is named twice")
+    parsed = [Run.parse(run) for run in runs if run not in named]
+    if not parsed:
+        raise EvaluationError("no run is given: name folders or files of scores before --datasets")
+    if style != "terminal" and style not in FORMS:
+        raise EvaluationError(f"unknown format {style!r}; use terminal, {', '.join(FORMS)}")
+    targets = [(path, form_of(path)) for path in out or []]
+    if by:
+        if len(protocols) != 1 or at is None:
+            raise EvaluationError("a table of accuracies is of one dataset at a stated operating point: give --at")
+        protocol = next(iter(protocols.values()))
+        grid = accuracy_grid(parsed, protocol, by, at, where or [], polarity, score_column, digits=digits or 3)
+    else:
+        results = collect(
+            parsed,
+            protocols,
+            metric or ["eer"],
+            pools_from_text(pool or []),
+            pooled,
+            [at] if at else [],
+            where or [],
+            polarity,
+            score_column,
+        )
+        for warning in results.warnings:
+            show.warn(warning)
+        grid = results_grid(results, 2 if digits is None else digits)
+    grid = grid.transposed() if transpose else grid
+    for path, form in targets:
+        write_text(path, grid.written(form))
+    if style == "terminal":
+        show.print_table(grid.columns, grid.texts(), grid.caption)
+    else:
+        typer.echo(grid.written(style), nl=False)
