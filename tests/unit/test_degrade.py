@@ -224,8 +224,9 @@ def test_the_command_draws_a_contact_sheet(trials, tmp_path, capsys):
     assert stop.value.code == 0
     assert "played + reverb + car" in capsys.readouterr().out
     page = (tmp_path / "out" / "contact-sheet.html").read_text(encoding="utf-8")
-    assert page.count("<audio") == 5
-    assert "rt60_s" in page
+    assert page.count(">listen</a>") == 5
+    assert "RT60 (s)" in page
+    assert "(intended " in page
     assert (tmp_path / "out" / "contact-sheet.png").stat().st_size > 20_000
 
 

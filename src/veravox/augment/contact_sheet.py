@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import json
 import os
@@ -11,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import soxr
 
+from veravox import pages
 from veravox.augment.degrade import ORIGINAL
 from veravox.augment.measures import measure
 from veravox.augment.recordings import read_native
@@ -26,11 +26,6 @@ from veravox.tables import Protocol
 COLUMNS = 4
 RANGE_DB = 80.0
 FRAME_S, HOP_S = 0.025, 0.005
-STYLE = (
-    "body{font-family:sans-serif;margin:2em;max-width:75em}img{max-width:100%}"
-    "table{border-collapse:collapse}td,th{padding:.3em .8em;border-bottom:1px solid #ccc;text-align:left}"
-    "code{font-size:.85em}audio{height:2em;width:14em}"
-)
 
 
 @dataclass(frozen=True)
@@ -148,32 +143,42 @@ def _with_rate(panel: Panel) -> str:
     return f"{panel.name} ({panel.sample_rate_hz / 1000:g} kHz file)"
 
 
-def _shown(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+QUANTITIES = {
+    "delay_ms": "delay (ms)",
+    "loudness_delay_ms": "of loudness (ms)",
+    "level_change_db": "level (dB)",
+    "snr_db": "SNR (dB)",
+    "bandwidth_hz": "band to (Hz)",
+    "rt60_s": "RT60 (s)",
+    "duration_ratio": "length (ratio)",
+}
+
+
+def _shown(panel: Panel, name: str) -> str:
+    """A measured value, and what was intended."""
+    if name not in panel.measured:
+        return ""
+    wanted = f" (intended {panel.intended[name]:.4g})" if name in panel.intended else ""
+    value = panel.measured[name]
+    return f"{0.0 if abs(value) < 5e-3 else value:.3g}{wanted}" if abs(value) < 1000 else f"{value:.0f}{wanted}"
 
 
 def _page(panels: Sequence[Panel], utterance_id: str, suite: str, picture: bytes, folder: Path) -> str:
-    """The picture, and a table with a player per file; it opens without network."""
+    """The picture, and a table with a link per file; it opens without network."""
     rows = []
-    absent = [(each.name, each.missing()) for each in suite_operations(suite)]
-    skipped = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in absent if why)
     for panel in panels:
-        link = html.escape(os.path.relpath(os.path.abspath(panel.path), folder.resolve()))
-        cells = (
-            f"<th>{html.escape(panel.name)}</th>",
-            f'<td><audio controls preload="none" src="{link}"></audio></td>',
-            f"<td>{html.escape(_shown(panel.intended))}</td>",
-            f"<td>{html.escape(_shown(panel.measured))}</td>",
-            f"<td><code>{html.escape(json.dumps(panel.parameters) if panel.parameters else '')}</code></td>",
+        link = pages.escape(
+            quote(os.path.relpath(os.path.abspath(panel.path), folder.resolve()), errors="replace")
         )
-        rows.append("<tr>" + "".join(cells) + "</tr>")
-    title = f"{html.escape(suite)}: {html.escape(utterance_id)}"
-    encoded = base64.b64encode(picture).decode("ascii")
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1>"
-        f'<img alt="Spectrograms of all operations" src="data:image/png;base64,{encoded}">'
-        "<table><thead><tr><th>operation</th><th>listen</th><th>intended</th><th>measured</th>"
-        f"<th>parameters</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f"{'<h2>Skipped</h2><ul>' + skipped + '</ul>' if skipped else ''}</body></html>\n"
-    )
+        values = [_shown(panel, name) for name in QUANTITIES]
+        drawn = json.dumps(panel.parameters) if panel.parameters else ""
+        rows.append(
+            [panel.name, pages.Html(f'<a href="{link}">listen</a>'), *values, pages.Cell(drawn, "wrap soft")]
+        )
+    table = pages.table(["operation", "file", *QUANTITIES.values(), "parameters"], rows)
+    drawing = pages.picture(picture, "Spectrograms of the original and of every operation's result")
+    sections = [pages.Section("Spectrograms", drawing), pages.Section("Measured, and intended", table)]
+    absent = [(each.name, reason) for each in suite_operations(suite) if (reason := each.missing()) is not None]
+    if absent:
+        sections.append(pages.Section("Skipped", pages.table(["operation", "what it needs"], absent)))
+    return pages.page(f"{suite}: {utterance_id}", sections, "One trial through every operation of the suite.")
