@@ -143,41 +143,52 @@ def _with_rate(panel: Panel) -> str:
     return f"{panel.name} ({panel.sample_rate_hz / 1000:g} kHz file)"
 
 
-QUANTITIES = {
-    "delay_ms": "delay (ms)",
-    "loudness_delay_ms": "of loudness (ms)",
-    "level_change_db": "level (dB)",
-    "snr_db": "SNR (dB)",
-    "bandwidth_hz": "band to (Hz)",
-    "rt60_s": "RT60 (s)",
-    "duration_ratio": "length (ratio)",
+UNITS = {
+    "snr_db": ("SNR", "dB"),
+    "bandwidth_hz": ("band up to", "Hz"),
+    "rt60_s": ("RT60", "s"),
+    "duration_ratio": ("length times", ""),
 }
 
 
-def _shown(panel: Panel, name: str) -> str:
-    """A measured value, and what was intended."""
-    if name not in panel.measured:
-        return ""
-    wanted = f" (intended {panel.intended[name]:.4g})" if name in panel.intended else ""
-    value = panel.measured[name]
-    return f"{0.0 if abs(value) < 5e-3 else value:.3g}{wanted}" if abs(value) < 1000 else f"{value:.0f}{wanted}"
+def _shown(values: dict[str, float]) -> str:
+    """Quantities that an operation has an intention about, in words."""
+    shown = [f"{UNITS[name][0]} {value:.4g} {UNITS[name][1]}" for name, value in values.items() if name in UNITS]
+    return ", ".join(text.strip() for text in shown)
+
+
+def _delay(panel: Panel) -> str:
+    if "delay_ms" in panel.measured:
+        return f"{panel.measured['delay_ms']:.2f}"
+    if "loudness_delay_ms" in panel.measured:
+        return f"{panel.measured['loudness_delay_ms']:.1f} of loudness"
+    return ""
+
+
+def _in_words(parameters: dict[str, Any]) -> str:
+    return json.dumps(parameters, ensure_ascii=False).replace('"', "").strip("{}")
 
 
 def _page(panels: Sequence[Panel], utterance_id: str, suite: str, picture: bytes, folder: Path) -> str:
     """The picture, and a table with a link per file; it opens without network."""
-    rows = []
+    rows, drawn = [], []
     for panel in panels:
         link = pages.escape(
             quote(os.path.relpath(os.path.abspath(panel.path), folder.resolve()), errors="replace")
         )
-        values = [_shown(panel, name) for name in QUANTITIES]
-        drawn = json.dumps(panel.parameters) if panel.parameters else ""
+        level = f"{panel.measured['level_change_db']:+.2f}" if panel.measured else ""
+        heard = pages.Html(f'<a href="{link}">listen</a>')
         rows.append(
-            [panel.name, pages.Html(f'<a href="{link}">listen</a>'), *values, pages.Cell(drawn, "wrap soft")]
+            [panel.name, heard, _delay(panel), level, _shown(panel.intended), _shown(panel.measured)],
         )
-    table = pages.table(["operation", "file", *QUANTITIES.values(), "parameters"], rows)
+        drawn.append([panel.name, pages.Cell(_in_words(panel.parameters), "wrap")])
+    columns = ["operation", "file", "delay (ms)", "level (dB)", "intended", "measured"]
     drawing = pages.picture(picture, "Spectrograms of the original and of every operation's result")
-    sections = [pages.Section("Spectrograms", drawing), pages.Section("Measured, and intended", table)]
+    sections = [
+        pages.Section("Spectrograms", drawing),
+        pages.Section("Measured beside intended", pages.table(columns, rows)),
+        pages.Section("What was drawn", pages.table(["operation", "parameters"], drawn[1:])),
+    ]
     absent = [(each.name, reason) for each in suite_operations(suite) if (reason := each.missing()) is not None]
     if absent:
         sections.append(pages.Section("Skipped", pages.table(["operation", "what it needs"], absent)))
