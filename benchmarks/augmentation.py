@@ -7,10 +7,6 @@ Run: python benchmarks/augmentation.py [--full]
 from __future__ import annotations
 
 import os
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"
-
 import statistics
 import sys
 import tempfile
@@ -134,7 +130,8 @@ def suites(waveform: np.ndarray) -> None:
         )
 
 
-def spec_augment() -> None:
+def spec_augment() -> float:
+    """Prints the share of SpecAugment in a training step, and gives the windows a second that training eats."""
     import torch
 
     from veravox.models import Detector, DetectorSpec
@@ -157,10 +154,11 @@ def spec_augment() -> None:
     masked, stepped = medians_ms(lambda turn: augment(features), step, rounds=3)
     share = 100 * masked / stepped
     print(f"\nSpecAugment: {masked:.2f} ms of a training step's {stepped:.0f} ms: {share:.2f} % (target 2)")
+    return 1000 * len(windows) / stepped
 
 
-def feeding() -> None:
-    """Windows a second out of one loader process; training starves where it eats more."""
+def feeding(eaten: float) -> None:
+    """Windows a second out of one loader process, beside what training an LCNN on one thread eats."""
     from veravox.audio import window_policy
     from veravox.batches.training import Draw, TrainingWindows
     from veravox.tables import Protocol
@@ -175,17 +173,19 @@ def feeding() -> None:
         for position in range(len(protocol)):
             data[Draw(0, position, position)]
         rate = len(protocol) / (time.perf_counter() - start)
-        print(f"one loader process, {title}: {rate:.0f} windows of 3 s per second")
+        print(f"one loader process, {title}: {rate:.0f} windows of 3 s per second; training eats {eaten:.0f}")
 
 
 def main() -> None:
+    if os.environ.get("OMP_NUM_THREADS") != "1":  # libraries read it when they load
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": "1"})
     waveform = speech()
     rawboost(waveform)
     every_augmentation(waveform)
     suites(waveform)
-    spec_augment()
+    eaten = spec_augment()
     if "--full" in sys.argv:
-        feeding()
+        feeding(eaten)
 
 
 if __name__ == "__main__":
