@@ -6,7 +6,7 @@ import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.levels import at_power_of
-from veravox.augment.ranges import check_range
+from veravox.augment.ranges import check_range, check_within
 from veravox.augment.stretching import resample_by, stretch
 
 
@@ -24,6 +24,7 @@ class Pitch(Augmentation):
 
     def __init__(self, min_semitones: float = -2.0, max_semitones: float = 2.0) -> None:
         check_range("pitch", "min_semitones", min_semitones, "max_semitones", max_semitones)
+        check_within("pitch", -24, 24, min_semitones=min_semitones, max_semitones=max_semitones)
         self.semitones = (min_semitones, max_semitones)
 
     def apply(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
