@@ -7,7 +7,7 @@ import numpy as np
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.levels import mean_power
 from veravox.augment.noise import add_at_snr
-from veravox.augment.ranges import check_range
+from veravox.augment.ranges import check_range, check_within
 from veravox.augment.recordings import find_recordings, read_piece
 
 
@@ -29,9 +29,10 @@ class Babble(Augmentation):
         min_snr_db: float = 5.0,
         max_snr_db: float = 25.0,
     ) -> None:
-        check_range("babble", "1", 1, "min_talkers", min_talkers)
+        check_within("babble", 1, 100, min_talkers=min_talkers, max_talkers=max_talkers)
         check_range("babble", "min_talkers", min_talkers, "max_talkers", max_talkers)
         check_range("babble", "min_snr_db", min_snr_db, "max_snr_db", max_snr_db)
+        check_within("babble", -100, 200, min_snr_db=min_snr_db, max_snr_db=max_snr_db)
         self.source = source
         self.label = None if not source.lower().endswith((".csv", ".parquet")) else "bonafide"
         find_recordings(source, self.label)

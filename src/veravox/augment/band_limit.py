@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_positive, check_range
+from veravox.augment.ranges import check_positive, check_range, check_within
 from veravox.augment.spectrum import filter_by_gain, rolloff
 
 
@@ -40,7 +40,7 @@ class BandLimit(Augmentation):
             check_positive("band_limit", min_high_pass_hz=min_high_pass_hz)
             check_range("band_limit", "min_high_pass_hz", min_high_pass_hz, "max_high_pass_hz", max_high_pass_hz)
             check_range("band_limit", "max_high_pass_hz", max_high_pass_hz, "min_low_pass_hz", min_low_pass_hz)
-        check_range("band_limit", "0", 0.0, "high_pass_probability", high_pass_probability)
+        check_within("band_limit", 0, 1, high_pass_probability=high_pass_probability)
         self.low_pass_hz = (min_low_pass_hz, max_low_pass_hz)
         self.high_pass_hz = (min_high_pass_hz, max_high_pass_hz) if max_high_pass_hz else None
         self.high_pass_probability = high_pass_probability

@@ -70,6 +70,8 @@ def build_chain(augmentations: Sequence[Mapping[str, Any]]) -> Chain:
     Raises:
         ConfigurationError: if an entry is not a mapping with a name, or an option or probability is wrong.
     """
+    if not isinstance(augmentations, list | tuple):
+        raise ConfigurationError(f"augmentations are a list of mappings with 'name', not {augmentations!r}")
     steps: list[tuple[Spec, Probability]] = []
     for entry in augmentations:
         spec = Spec.parse(entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_range
+from veravox.augment.ranges import check_range, check_within
 
 
 @AUGMENTATIONS.register("clipping")
@@ -20,8 +20,9 @@ class Clipping(Augmentation):
     def __init__(
         self, min_depth_db: float = 1.0, max_depth_db: float = 12.0, soft_probability: float = 0.5
     ) -> None:
-        check_range("clipping", "0", 0.0, "min_depth_db", min_depth_db)
+        check_within("clipping", 0, 100, min_depth_db=min_depth_db, max_depth_db=max_depth_db)
         check_range("clipping", "min_depth_db", min_depth_db, "max_depth_db", max_depth_db)
+        check_within("clipping", 0, 1, soft_probability=soft_probability)
         self.depth_db = (min_depth_db, max_depth_db)
         self.soft_probability = soft_probability
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import json
 import os
@@ -11,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import soxr
 
+from veravox import pages
 from veravox.augment.degrade import ORIGINAL
 from veravox.augment.measures import measure
 from veravox.augment.recordings import read_native
@@ -26,11 +26,6 @@ from veravox.tables import Protocol
 COLUMNS = 4
 RANGE_DB = 80.0
 FRAME_S, HOP_S = 0.025, 0.005
-STYLE = (
-    "body{font-family:sans-serif;margin:2em;max-width:75em}img{max-width:100%}"
-    "table{border-collapse:collapse}td,th{padding:.3em .8em;border-bottom:1px solid #ccc;text-align:left}"
-    "code{font-size:.85em}audio{height:2em;width:14em}"
-)
 
 
 @dataclass(frozen=True)
@@ -148,32 +143,53 @@ def _with_rate(panel: Panel) -> str:
     return f"{panel.name} ({panel.sample_rate_hz / 1000:g} kHz file)"
 
 
+UNITS = {
+    "snr_db": ("SNR", "dB"),
+    "bandwidth_hz": ("band up to", "Hz"),
+    "rt60_s": ("RT60", "s"),
+    "duration_ratio": ("length times", ""),
+}
+
+
 def _shown(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    """Quantities that an operation has an intention about, in words."""
+    shown = [f"{UNITS[name][0]} {value:.4g} {UNITS[name][1]}" for name, value in values.items() if name in UNITS]
+    return ", ".join(text.strip() for text in shown)
+
+
+def _delay(panel: Panel) -> str:
+    if "delay_ms" in panel.measured:
+        return f"{panel.measured['delay_ms']:.2f}"
+    if "loudness_delay_ms" in panel.measured:
+        return f"{panel.measured['loudness_delay_ms']:.1f} of loudness"
+    return ""
+
+
+def _in_words(parameters: dict[str, Any]) -> str:
+    return json.dumps(parameters, ensure_ascii=False).replace('"', "").strip("{}")
 
 
 def _page(panels: Sequence[Panel], utterance_id: str, suite: str, picture: bytes, folder: Path) -> str:
-    """The picture, and a table with a player per file; it opens without network."""
-    rows = []
-    absent = [(each.name, each.missing()) for each in suite_operations(suite)]
-    skipped = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in absent if why)
+    """The picture, and a table with a link per file; it opens without network."""
+    rows, drawn = [], []
     for panel in panels:
-        link = html.escape(os.path.relpath(os.path.abspath(panel.path), folder.resolve()))
-        cells = (
-            f"<th>{html.escape(panel.name)}</th>",
-            f'<td><audio controls preload="none" src="{link}"></audio></td>',
-            f"<td>{html.escape(_shown(panel.intended))}</td>",
-            f"<td>{html.escape(_shown(panel.measured))}</td>",
-            f"<td><code>{html.escape(json.dumps(panel.parameters) if panel.parameters else '')}</code></td>",
+        link = pages.escape(
+            quote(os.path.relpath(os.path.abspath(panel.path), folder.resolve()), errors="replace")
         )
-        rows.append("<tr>" + "".join(cells) + "</tr>")
-    title = f"{html.escape(suite)}: {html.escape(utterance_id)}"
-    encoded = base64.b64encode(picture).decode("ascii")
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1>"
-        f'<img alt="Spectrograms of all operations" src="data:image/png;base64,{encoded}">'
-        "<table><thead><tr><th>operation</th><th>listen</th><th>intended</th><th>measured</th>"
-        f"<th>parameters</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f"{'<h2>Skipped</h2><ul>' + skipped + '</ul>' if skipped else ''}</body></html>\n"
-    )
+        level = f"{panel.measured['level_change_db']:+.2f}" if panel.measured else ""
+        heard = pages.Html(f'<a href="{link}">listen</a>')
+        rows.append(
+            [panel.name, heard, _delay(panel), level, _shown(panel.intended), _shown(panel.measured)],
+        )
+        drawn.append([panel.name, pages.Cell(_in_words(panel.parameters), "wrap")])
+    columns = ["operation", "file", "delay (ms)", "level (dB)", "intended", "measured"]
+    drawing = pages.picture(picture, "Spectrograms of the original and of every operation's result")
+    sections = [
+        pages.Section("Spectrograms", drawing),
+        pages.Section("Measured beside intended", pages.table(columns, rows)),
+        pages.Section("What was drawn", pages.table(["operation", "parameters"], drawn[1:])),
+    ]
+    absent = [(each.name, reason) for each in suite_operations(suite) if (reason := each.missing()) is not None]
+    if absent:
+        sections.append(pages.Section("Skipped", pages.table(["operation", "what it needs"], absent)))
+    return pages.page(f"{suite}: {utterance_id}", sections, "One trial through every operation of the suite.")

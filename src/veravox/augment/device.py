@@ -8,7 +8,7 @@ import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.levels import at_power_of
-from veravox.augment.ranges import check_choices, check_range
+from veravox.augment.ranges import check_choices, check_within
 from veravox.augment.spectrum import filter_by_gain
 
 DEVICES: dict[str, tuple[float, float, float, float]] = {
@@ -43,8 +43,7 @@ class Device(Augmentation):
         max_resonance_db: float = 8.0,
     ) -> None:
         check_choices("device", "devices", devices, DEVICES)
-        check_range("device", "0", 0, "max_resonances", max_resonances)
-        check_range("device", "0", 0, "max_resonance_db", max_resonance_db)
+        check_within("device", 0, 100, max_resonances=max_resonances, max_resonance_db=max_resonance_db)
         self.devices = tuple(devices)
         self.max_resonances = max_resonances
         self.max_resonance_db = max_resonance_db

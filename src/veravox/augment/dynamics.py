@@ -7,7 +7,7 @@ import scipy.signal
 
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.levels import at_power_of
-from veravox.augment.ranges import check_positive, check_range
+from veravox.augment.ranges import check_positive, check_range, check_within
 
 STEP_S = 0.002
 FLOOR = 1e-10
@@ -35,7 +35,9 @@ class Dynamics(Augmentation):
         max_smoothing_s: float = 0.1,
     ) -> None:
         check_range("dynamics", "min_threshold_db", min_threshold_db, "max_threshold_db", max_threshold_db)
-        check_positive("dynamics", min_ratio=min_ratio, min_smoothing_s=min_smoothing_s)
+        check_positive("dynamics", min_smoothing_s=min_smoothing_s)
+        check_within("dynamics", 1, 1000, min_ratio=min_ratio, max_ratio=max_ratio)
+        check_within("dynamics", -200, 200, min_threshold_db=min_threshold_db, max_threshold_db=max_threshold_db)
         check_range("dynamics", "min_ratio", min_ratio, "max_ratio", max_ratio)
         check_range("dynamics", "min_smoothing_s", min_smoothing_s, "max_smoothing_s", max_smoothing_s)
         self.threshold_db = (min_threshold_db, max_threshold_db)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_range
+from veravox.augment.ranges import check_range, check_within
 
 
 @AUGMENTATIONS.register("gain")
@@ -14,6 +14,7 @@ class Gain(Augmentation):
 
     def __init__(self, min_gain_db: float = -12.0, max_gain_db: float = 6.0) -> None:
         check_range("gain", "min_gain_db", min_gain_db, "max_gain_db", max_gain_db)
+        check_within("gain", -200, 200, min_gain_db=min_gain_db, max_gain_db=max_gain_db)
         self.min_gain_db = min_gain_db
         self.max_gain_db = max_gain_db
 

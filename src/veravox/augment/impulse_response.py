@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_positive
+from veravox.augment.ranges import check_within
 from veravox.augment.recordings import find_recordings, read_recording
 from veravox.augment.reverberation import convolve
 from veravox.errors import AugmentationError
@@ -30,7 +30,7 @@ class ImpulseResponse(Augmentation):
     """
 
     def __init__(self, folder: str, max_response_s: float = 2.0) -> None:
-        check_positive("impulse_response", max_response_s=max_response_s)
+        check_within("impulse_response", 0.001, 60, max_response_s=max_response_s)
         find_recordings(folder)
         self.folder = folder
         self.max_response_s = max_response_s

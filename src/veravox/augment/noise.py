@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_choices, check_range
+from veravox.augment.ranges import check_choices, check_range, check_within
 
 SLOPES = {"white": 0.0, "pink": 0.5, "brown": 1.0}
 """Amplitude falls as frequency to the minus this: 0, 3 and 6 dB per octave."""
@@ -58,6 +58,7 @@ class Noise(Augmentation):
     ) -> None:
         check_choices("noise", "colours", colours, SLOPES)
         check_range("noise", "min_snr_db", min_snr_db, "max_snr_db", max_snr_db)
+        check_within("noise", -100, 200, min_snr_db=min_snr_db, max_snr_db=max_snr_db)
         self.colours = tuple(colours)
         self.min_snr_db = min_snr_db
         self.max_snr_db = max_snr_db

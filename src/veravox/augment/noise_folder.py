@@ -6,7 +6,7 @@ import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.noise import add_at_snr
-from veravox.augment.ranges import check_range
+from veravox.augment.ranges import check_range, check_within
 from veravox.augment.recordings import find_recordings, read_piece
 
 
@@ -21,6 +21,7 @@ class NoiseFolder(Augmentation):
 
     def __init__(self, folder: str, min_snr_db: float = 0.0, max_snr_db: float = 25.0) -> None:
         check_range("noise_folder", "min_snr_db", min_snr_db, "max_snr_db", max_snr_db)
+        check_within("noise_folder", -100, 200, min_snr_db=min_snr_db, max_snr_db=max_snr_db)
         find_recordings(folder)
         self.folder = folder
         self.snr_db = (min_snr_db, max_snr_db)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_choices, check_positive, check_range
+from veravox.augment.ranges import check_choices, check_range, check_within
 
 CONCEALMENTS = ("silence", "repeat", "fade")
 FADE_PER_PACKET = 0.5
@@ -46,11 +46,10 @@ class PacketLoss(Augmentation):
         packet_s: float = 0.02,
         concealments: Sequence[str] = CONCEALMENTS,
     ) -> None:
-        check_range("packet_loss", "0", 0.0, "min_loss", min_loss)
+        check_within("packet_loss", 0, 1, min_loss=min_loss, max_loss=max_loss)
         check_range("packet_loss", "min_loss", min_loss, "max_loss", max_loss)
-        check_range("packet_loss", "max_loss", max_loss, "1", 1.0)
-        check_range("packet_loss", "1", 1.0, "mean_burst", mean_burst)
-        check_positive("packet_loss", packet_s=packet_s)
+        check_within("packet_loss", 1, 1000, mean_burst=mean_burst)
+        check_within("packet_loss", 0.001, 1, packet_s=packet_s)
         check_choices("packet_loss", "concealments", concealments, CONCEALMENTS)
         self.loss = (min_loss, max_loss)
         self.mean_burst = mean_burst

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_range
+from veravox.augment.levels import at_power_of
+from veravox.augment.ranges import check_range, check_within
 from veravox.augment.stretching import resample_by, stretch
 
 
 def shift_pitch(waveform: np.ndarray, sample_rate_hz: int, semitones: float) -> np.ndarray:
-    """The waveform with all frequencies moved by `semitones`; float32, the same shape."""
+    """The waveform with all frequencies moved by `semitones`; float32, the same shape and mean power."""
     ratio = 2 ** (semitones / 12)
     shifted = resample_by(stretch(waveform, sample_rate_hz, ratio), 1 / ratio)
     piece = shifted[: len(waveform)]
-    return np.pad(piece, (0, len(waveform) - len(piece)))
+    return at_power_of(np.pad(piece, (0, len(waveform) - len(piece))), waveform)
 
 
 @AUGMENTATIONS.register("pitch")
@@ -23,6 +24,7 @@ class Pitch(Augmentation):
 
     def __init__(self, min_semitones: float = -2.0, max_semitones: float = 2.0) -> None:
         check_range("pitch", "min_semitones", min_semitones, "max_semitones", max_semitones)
+        check_within("pitch", -24, 24, min_semitones=min_semitones, max_semitones=max_semitones)
         self.semitones = (min_semitones, max_semitones)
 
     def apply(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:

@@ -29,6 +29,17 @@ def check_positive(owner: str, **values: float) -> None:
             raise ConfigurationError(f"{owner}: {name} must be above 0, not {value}")
 
 
+def check_within(owner: str, low: float, high: float, **values: float) -> None:
+    """Check that every given option lies from `low` to `high`.
+
+    Raises:
+        ConfigurationError: naming the owner and the option.
+    """
+    for name, value in values.items():
+        if not low <= value <= high:
+            raise ConfigurationError(f"{owner}: {name} must be from {low:g} to {high:g}, not {value}")
+
+
 def check_choices(owner: str, option: str, chosen: Sequence[str], known: Iterable[str]) -> None:
     """Check that a list of names is not empty and holds known names only.
 

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.fft
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_positive, check_range
+from veravox.augment.ranges import check_positive, check_range, check_within
 from veravox.errors import ConfigurationError
 
 RESPONSE_POINTS = 512
@@ -73,15 +73,19 @@ class RawBoost(Augmentation):
     ) -> None:
         if algorithm not in (*SERIES, PARALLEL):
             raise ConfigurationError(f"rawboost: algorithm must be 0 to 8, not {algorithm}")
-        check_positive("rawboost", orders=orders, bands=bands, min_centre_hz=min_centre_hz, min_taps=min_taps)
-        check_positive("rawboost", min_width_hz=min_width_hz)
+        check_within("rawboost", 1, 20, orders=orders, bands=bands)
+        check_within("rawboost", 1, 10_000, min_taps=min_taps, max_taps=max_taps)
+        check_positive("rawboost", min_centre_hz=min_centre_hz, min_width_hz=min_width_hz)
+        check_within("rawboost", -100, 100, min_gain_db=min_gain_db, max_gain_db=max_gain_db)
+        check_within("rawboost", -100, 100, min_reduction_db=min_reduction_db, max_reduction_db=max_reduction_db)
+        check_within("rawboost", 0, 1, max_touched_share=max_touched_share)
+        check_within("rawboost", 0, 100, impulse_gain=impulse_gain)
+        check_within("rawboost", -100, 200, min_snr_db=min_snr_db, max_snr_db=max_snr_db)
         check_range("rawboost", "min_centre_hz", min_centre_hz, "max_centre_hz", max_centre_hz)
         check_range("rawboost", "min_width_hz", min_width_hz, "max_width_hz", max_width_hz)
         check_range("rawboost", "min_taps", min_taps, "max_taps", max_taps)
         check_range("rawboost", "min_gain_db", min_gain_db, "max_gain_db", max_gain_db)
         check_range("rawboost", "min_reduction_db", min_reduction_db, "max_reduction_db", max_reduction_db)
-        check_range("rawboost", "0", 0.0, "max_touched_share", max_touched_share)
-        check_range("rawboost", "max_touched_share", max_touched_share, "1", 1.0)
         check_range("rawboost", "min_snr_db", min_snr_db, "max_snr_db", max_snr_db)
         self.algorithm = algorithm
         self.orders = orders

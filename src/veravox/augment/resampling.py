@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_choices, check_positive, check_range
+from veravox.augment.ranges import check_choices, check_within
 
 QUALITIES = ("VHQ", "HQ", "MQ", "LQ", "QQ")
 
@@ -31,8 +31,8 @@ class Resampling(Augmentation):
         max_steps: int = 2,
         qualities: Sequence[str] = QUALITIES,
     ) -> None:
-        check_positive("resampling", rates_hz=min(rates_hz, default=0), max_steps=max_steps)
-        check_range("resampling", "1", 1, "max_steps", max_steps)
+        check_within("resampling", 1000, 400_000, **{f"rate {rate}": rate for rate in rates_hz or (0,)})
+        check_within("resampling", 1, 20, max_steps=max_steps)
         check_choices("resampling", "qualities", qualities, QUALITIES)
         self.rates_hz = tuple(rates_hz)
         self.max_steps = max_steps

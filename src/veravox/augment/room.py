@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_positive, check_range
+from veravox.augment.ranges import check_positive, check_range, check_within
 from veravox.augment.reverberation import convolve, image_response
 from veravox.errors import require
 
@@ -41,11 +41,12 @@ class Room(Augmentation):
         max_distance_m: float = 3.0,
         simulator: Literal["images", "pyroomacoustics"] = "images",
     ) -> None:
-        check_positive("room", min_rt60_s=min_rt60_s, min_distance_m=min_distance_m)
+        check_within("room", 0.03, 10, min_rt60_s=min_rt60_s, max_rt60_s=max_rt60_s)
+        check_within("room", 2, 100, min_side_m=min_side_m, min_height_m=min_height_m)
+        check_within("room", 2, 100, max_side_m=max_side_m, max_height_m=max_height_m)
+        check_positive("room", min_distance_m=min_distance_m)
         check_range("room", "min_rt60_s", min_rt60_s, "max_rt60_s", max_rt60_s)
-        check_range("room", "2 m", 2.0, "min_side_m", min_side_m)
         check_range("room", "min_side_m", min_side_m, "max_side_m", max_side_m)
-        check_range("room", "2 m", 2.0, "min_height_m", min_height_m)
         check_range("room", "min_height_m", min_height_m, "max_height_m", max_height_m)
         check_range("room", "min_distance_m", min_distance_m, "max_distance_m", max_distance_m)
         if simulator == "pyroomacoustics":

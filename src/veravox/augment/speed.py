@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_positive, check_range
+from veravox.augment.ranges import check_range, check_within
 from veravox.augment.stretching import resample_by
 
 
@@ -16,7 +16,7 @@ class Speed(Augmentation):
     keeps_length = False
 
     def __init__(self, min_factor: float = 0.9, max_factor: float = 1.1) -> None:
-        check_positive("speed", min_factor=min_factor)
+        check_within("speed", 0.1, 10, min_factor=min_factor, max_factor=max_factor)
         check_range("speed", "min_factor", min_factor, "max_factor", max_factor)
         self.factor = (min_factor, max_factor)
 

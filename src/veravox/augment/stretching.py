@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
+from veravox.augment.levels import at_power_of
+
 WINDOW_S = 0.064
 OVERLAP = 4
 
@@ -19,7 +21,7 @@ def resample_by(waveform: np.ndarray, factor: float) -> np.ndarray:
 
 
 def stretch(waveform: np.ndarray, sample_rate_hz: int, factor: float) -> np.ndarray:
-    """The same pitch at `factor` times the length; float32, shape (round(samples x factor),).
+    """The same pitch and mean power at `factor` times the length; float32, shape (round(samples x factor),).
 
     A phase vocoder: magnitudes are interpolated between analysis frames, phases are locked to spectral peaks.
     """
@@ -40,7 +42,8 @@ def stretch(waveform: np.ndarray, sample_rate_hz: int, factor: float) -> np.ndar
     result = _overlap_added(frames * window, hop, window)
     start = round(size * (factor + 1) / 2)
     piece = result[start : start + wanted]
-    return np.pad(piece, (0, wanted - len(piece))).astype(np.float32, copy=False)
+    piece = np.pad(piece, (0, wanted - len(piece))).astype(np.float32, copy=False)
+    return at_power_of(piece, waveform)
 
 
 def _locked_phases(spectra: np.ndarray, sizes: np.ndarray, before: np.ndarray, hop_share: float) -> np.ndarray:

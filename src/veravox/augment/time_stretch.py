@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.ranges import check_positive, check_range
+from veravox.augment.ranges import check_range, check_within
 from veravox.augment.stretching import stretch
 
 
@@ -16,7 +16,7 @@ class TimeStretch(Augmentation):
     keeps_length = False
 
     def __init__(self, min_tempo: float = 0.85, max_tempo: float = 1.18) -> None:
-        check_positive("time_stretch", min_tempo=min_tempo)
+        check_within("time_stretch", 0.1, 10, min_tempo=min_tempo, max_tempo=max_tempo)
         check_range("time_stretch", "min_tempo", min_tempo, "max_tempo", max_tempo)
         self.tempo = (min_tempo, max_tempo)
 

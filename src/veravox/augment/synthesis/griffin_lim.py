@@ -6,7 +6,7 @@ import numpy as np
 import scipy.fft
 
 from veravox.augment.levels import at_power_of
-from veravox.augment.ranges import check_positive
+from veravox.augment.ranges import check_within
 from veravox.augment.synthesis import SYNTHESES, Synthesis
 
 FRAME_S = 0.05
@@ -26,7 +26,8 @@ class GriffinLim(Synthesis):
     """
 
     def __init__(self, iterations: int = 16, mel_bands: int = 80) -> None:
-        check_positive("griffin_lim", iterations=iterations, mel_bands=mel_bands + 1)
+        check_within("griffin_lim", 1, 1000, iterations=iterations)
+        check_within("griffin_lim", 0, 200, mel_bands=mel_bands)
         self.iterations = iterations
         self.mel_bands = mel_bands
 

@@ -7,7 +7,7 @@ import scipy.fft
 import scipy.signal
 
 from veravox.augment.levels import at_power_of
-from veravox.augment.ranges import check_positive, check_range
+from veravox.augment.ranges import check_range, check_within
 from veravox.augment.synthesis import SYNTHESES, Synthesis
 
 FRAME_S, HOP_S = 0.04, 0.01
@@ -24,7 +24,7 @@ class LinearPrediction(Synthesis):
     """
 
     def __init__(self, min_order_per_khz: float = 1.5, max_order_per_khz: float = 2.5) -> None:
-        check_positive("lpc", min_order_per_khz=min_order_per_khz)
+        check_within("lpc", 0.1, 5, min_order_per_khz=min_order_per_khz, max_order_per_khz=max_order_per_khz)
         check_range("lpc", "min_order_per_khz", min_order_per_khz, "max_order_per_khz", max_order_per_khz)
         self.order_per_khz = (min_order_per_khz, max_order_per_khz)
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from veravox.augment.levels import at_power_of
-from veravox.augment.ranges import check_range
+from veravox.augment.ranges import check_range, check_within
 from veravox.augment.synthesis import SYNTHESES, Synthesis
 from veravox.errors import require
 
@@ -29,6 +29,7 @@ class World(Synthesis):
 
     def __init__(self, min_semitones: float = 0.0, max_semitones: float = 0.0) -> None:
         check_range("world", "min_semitones", min_semitones, "max_semitones", max_semitones)
+        check_within("world", -24, 24, min_semitones=min_semitones, max_semitones=max_semitones)
         _pyworld()
         self.semitones = (min_semitones, max_semitones)
 

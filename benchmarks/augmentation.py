@@ -1,0 +1,192 @@
+"""Augmentation beside the textbook, one thread, windows of 4 s at 16 kHz.
+
+Run: python benchmarks/augmentation.py [--full]
+`--full` adds how fast batches come out of a training loader, with and without augmentation.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import scipy.signal
+import soundfile
+
+from veravox.augment import AUGMENTATIONS, RawBoost, build_chain
+from veravox.augment.suites import suite_operations
+from veravox.registry import Spec
+
+RATE_HZ, WINDOW_S, ROUNDS = 16000, 4, 31
+SAMPLES = Path(__file__).parent.parent / "samples"
+NEEDED = {
+    "babble": {"source": str(SAMPLES / "protocol.csv")},
+    "noise_folder": {"folder": str(SAMPLES / "dev" / "bonafide")},
+    "impulse_response": {"folder": str(SAMPLES / "dev" / "bonafide")},
+}
+
+
+def speech() -> np.ndarray:
+    """Four seconds of speech: short clips behind one another."""
+    clips = sorted((SAMPLES / "dev" / "bonafide" / "asterisk-core-fr").glob("*.flac"))
+    return np.concatenate([soundfile.read(clip, dtype="float32")[0] for clip in clips])[: WINDOW_S * RATE_HZ]
+
+
+def medians_ms(*functions: Callable[[int], object], rounds: int = ROUNDS) -> list[float]:
+    """Median time of each, taken in turns so that a busy machine slows them alike; they get the round."""
+    times: list[list[float]] = [[] for _ in functions]
+    for turn in range(rounds + 1):
+        for function, taken in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            function(turn)
+            if turn:
+                taken.append(1000 * (time.perf_counter() - start))
+    return [statistics.median(taken) for taken in times]
+
+
+# RawBoost the textbook way ------------------------------------------------------------------------------------
+
+
+def textbook_notch(rng: np.random.Generator, gain_db: float) -> np.ndarray:
+    taps = np.ones(1)
+    for _ in range(5):
+        centre, width = rng.uniform(20, 8000), rng.uniform(100, 1000)
+        count = int(rng.uniform(10, 100)) | 1
+        low, high = max(centre - width / 2, 0.001), min(centre + width / 2, RATE_HZ / 2 - 0.001)
+        taps = np.convolve(scipy.signal.firwin(count, [low, high], window="hamming", fs=RATE_HZ), taps)
+    return 10 ** (gain_db / 20) * taps / np.abs(scipy.signal.freqz(taps)[1]).max()
+
+
+def textbook_algorithm_5(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    mixed = np.zeros(len(waveform))
+    for order in range(1, 6):
+        taps = textbook_notch(rng, 0.0 if order == 1 else rng.uniform(-20, -5))
+        half = len(taps) // 2
+        mixed += scipy.signal.lfilter(taps, 1, np.pad(waveform**order, (0, half)))[half:]
+    mixed -= mixed.mean()
+    mixed /= max(1.0, np.abs(mixed).max())
+    touched = rng.permutation(len(mixed))[: int(len(mixed) * rng.uniform(0, 0.1))]
+    factors = (2 * rng.random(len(touched)) - 1) * (2 * rng.random(len(touched)) - 1)
+    mixed[touched] += 2 * mixed[touched] * factors
+    return mixed / max(1.0, np.abs(mixed).max())
+
+
+def rawboost(waveform: np.ndarray) -> None:
+    ours = RawBoost(5)
+    fast, plain = medians_ms(
+        lambda turn: ours(waveform, RATE_HZ, np.random.default_rng(turn)),
+        lambda turn: textbook_algorithm_5(waveform, np.random.default_rng(turn)),
+    )
+    print(f"rawboost algorithm 5: {fast:.2f} ms, textbook {plain:.2f} ms: {plain / fast:.1f} times (target 4)")
+
+
+# Everything else ----------------------------------------------------------------------------------------------
+
+
+def every_augmentation(waveform: np.ndarray) -> None:
+    print(f"\n{'augmentation':18s}ms per {WINDOW_S} s window")
+    for name in AUGMENTATIONS.names():
+        augmentation = AUGMENTATIONS.build(Spec(name, NEEDED.get(name, {})))
+
+        def apply(turn: int, transform: Callable = augmentation) -> object:
+            return transform(waveform, RATE_HZ, np.random.default_rng(turn))
+
+        print(f"{name:18s}{medians_ms(apply)[0]:7.2f}")
+    for names in (
+        ("gain", "band_limit", "noise", "codec", "polarity"),
+        tuple(name for name in AUGMENTATIONS.names() if name not in NEEDED),
+    ):
+        chain = build_chain([{"name": name, "probability": 0.3} for name in names])
+        start = time.perf_counter()
+        for seed in range(100):
+            chain(waveform[: 3 * RATE_HZ], RATE_HZ, np.random.default_rng(seed))
+        mean_ms = 10 * (time.perf_counter() - start)
+        print(f"chain of {len(names)} at 0.3 each: mean {mean_ms:.2f} ms per 3 s window")
+
+
+def suites(waveform: np.ndarray) -> None:
+    for suite in ("safe-task2", "safe-task3"):
+        operations = [each for each in suite_operations(suite) if each.missing() is None]
+        written_s = 0.0
+        with tempfile.TemporaryDirectory() as folder:
+            for operation in operations:  # delays are measured once per codec, as in a real run
+                operation(waveform[:RATE_HZ], RATE_HZ, 0)
+            start = time.perf_counter()
+            for seed in range(5):
+                for operation in operations:
+                    made = operation(waveform, RATE_HZ, seed)
+                    path = Path(folder) / f"{operation.slug}-{seed}.flac"
+                    soundfile.write(path, made.waveform, made.sample_rate_hz, subtype="PCM_16")
+                    written_s += len(made.waveform) / made.sample_rate_hz
+            rate = written_s / (time.perf_counter() - start)
+        target = " (target 20)" if suite == "safe-task2" else ""
+        print(
+            f"\n{suite}, {len(operations)} operations: {rate:.1f} s of audio written per second and core{target}"
+        )
+
+
+def spec_augment() -> float:
+    """Prints the share of SpecAugment in a training step, and gives the windows a second that training eats."""
+    import torch
+
+    from veravox.models import Detector, DetectorSpec
+    from veravox.models.spec_augment import SpecAugment
+
+    torch.set_num_threads(1)
+    spec = {
+        "front_ends": {"mel": "log_mel"},
+        "experts": {"lcnn": {"front_end": "mel", "name": "lcnn"}},
+        "window_s": 3.0,
+    }
+    detector, augment = Detector(DetectorSpec.parse(spec)).train(), SpecAugment().train()
+    windows = torch.randn(32, 3 * RATE_HZ)
+    features = detector.front_ends["mel"](windows)
+
+    def step(turn: int) -> None:
+        detector.zero_grad(set_to_none=True)
+        detector(windows).logits.sum().backward()
+
+    masked, stepped = medians_ms(lambda turn: augment(features), step, rounds=3)
+    share = 100 * masked / stepped
+    print(f"\nSpecAugment: {masked:.2f} ms of a training step's {stepped:.0f} ms: {share:.2f} % (target 2)")
+    return 1000 * len(windows) / stepped
+
+
+def feeding(eaten: float) -> None:
+    """Windows a second out of one loader process, beside what training an LCNN on one thread eats."""
+    from veravox.audio import window_policy
+    from veravox.batches.training import Draw, TrainingWindows
+    from veravox.tables import Protocol
+
+    protocol = Protocol.read(SAMPLES / "protocol.csv")
+    rich = [{"name": name, "probability": 0.3} for name in AUGMENTATIONS.names() if name not in NEEDED]
+    print()
+    for title, augmentation in (("plain", []), ("rawboost", [{"name": "rawboost"}]), ("all at 0.3", rich)):
+        data = TrainingWindows(protocol, window_policy("random", 3.0), augmentation, seed=0)
+        data[Draw(0, 0, 0)]
+        start = time.perf_counter()
+        for position in range(len(protocol)):
+            data[Draw(0, position, position)]
+        rate = len(protocol) / (time.perf_counter() - start)
+        print(f"one loader process, {title}: {rate:.0f} windows of 3 s per second; training eats {eaten:.0f}")
+
+
+def main() -> None:
+    if os.environ.get("OMP_NUM_THREADS") != "1":  # libraries read it when they load
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": "1"})
+    waveform = speech()
+    rawboost(waveform)
+    every_augmentation(waveform)
+    suites(waveform)
+    eaten = spec_augment()
+    if "--full" in sys.argv:
+        feeding(eaten)
+
+
+if __name__ == "__main__":
+    main()
