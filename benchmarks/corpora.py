@@ -89,9 +89,8 @@ def reading(folder: Path, trials: int, placed: bool) -> None:
         (folder / "flac_E_eval").mkdir()
         for name in names:
             (folder / f"flac_E_eval/{name}.flac").touch()
-        print(
-            f"  with all {trials} files in place, each found: {timed(lambda: read_once(folder, folder / 'p.parquet')):.2f} s"
-        )
+        found = timed(lambda: read_once(folder, folder / "p.parquet"))
+        print(f"  with all {trials} files in place, each found: {found:.2f} s")
     try:
         import pandas  # noqa: F401
     except ImportError:
@@ -100,9 +99,8 @@ def reading(folder: Path, trials: int, placed: bool) -> None:
         theirs = timed(lambda: row_by_row(key, folder / "rows.csv"), times=1)
         print(f"  row by row with pandas: {theirs:.1f} s; ratio {theirs / ours:.0f}")
     protocol = read_protocol(folder / "eval.parquet")
-    print(
-        f"  leaks, balance and schema of it, audio left alone: {timed(lambda: check([protocol], audio=False)):.2f} s"
-    )
+    checked = timed(lambda: check([protocol], audio=False))
+    print(f"  leaks, balance and schema of it, audio left alone: {checked:.2f} s")
 
 
 def plain_scan(paths: list[str]) -> None:
@@ -114,7 +112,7 @@ def plain_scan(paths: list[str]) -> None:
 
 
 def busy_share(work: Callable[[], object]) -> tuple[float, float, float]:
-    """Seconds that some work takes, its own processor seconds, and the share of time in which processors were busy."""
+    """Seconds that some work takes, its own processor seconds, and how busy all processors were meanwhile."""
     before, start = _processors(), time.perf_counter()
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     work()
@@ -150,7 +148,7 @@ def scanning(folder: Path, files: int) -> None:
         seconds, own, busy = busy_share(lambda n=workers: scan(protocol, folder / f"scan{n}.parquet", n))
         print(
             f"  {workers} processes: {seconds:.1f} s, {files / seconds:.0f} files/s, {own:.1f} s of processor time "
-            f"({own / seconds:.2f} cores), all processors busy {busy:.0%} of the time; ratio {plain / seconds:.2f}"
+            f"({own / seconds:.2f} cores), processors busy {busy:.0%} of the time; ratio {plain / seconds:.2f}"
         )
     again = timed(lambda: scan(protocol, folder / "scan2.parquet"))
     print(f"  again, from the cache: {again:.2f} s")
