@@ -83,4 +83,5 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
     trials = blank_to_null(pl.concat(parts), "codec", "codec_quality", "attack_tag", "attack_id")
     attack = pl.when(pl.col("attack_id") == "bonafide").then(None).otherwise(pl.col("attack_id"))
     trials = trials.with_columns(attack.alias("attack_id")).drop("codec_seed")
-    return assemble("asvspoof5", LAYOUT, folder, trials, split)
+    folders = [KEYS[part][1] for part in trials["split"].unique(maintain_order=True)]
+    return assemble("asvspoof5", LAYOUT, folder, trials, split, folders)

@@ -19,6 +19,7 @@ HEARD_S = 30.0
 """Only the first half minute is heard."""
 
 FRAME, HOP = 1024, 128  # 64 ms, 8 ms
+WINDOW = np.hanning(FRAME).astype(np.float32)
 LOWEST_HZ, HIGHEST_HZ = 200.0, 3600.0  # inside a telephone line
 NEIGHBOURS = (15, 11)  # frames, bands: a peak is the largest among them
 RANGE_DB = 40.0
@@ -66,14 +67,14 @@ def _peaks(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(waveform) < FRAME:
         return empty, empty
     frames = np.lib.stride_tricks.sliding_window_view(waveform, FRAME)[::HOP]
-    spectrum = np.abs(scipy.fft.rfft(frames * np.hanning(FRAME).astype(np.float32), axis=1))
     low, high = (round(hz * FRAME / SAMPLE_RATE_HZ) for hz in (LOWEST_HZ, HIGHEST_HZ))
-    power = spectrum[:, low:high].astype(np.float32)  # (T, K)
+    spectrum = scipy.fft.rfft(frames * WINDOW, axis=1)[:, low:high]
+    power = spectrum.real**2 + spectrum.imag**2  # (T, K)
     loudest = float(power.max())
     if loudest <= 0.0:
         return empty, empty
     top = scipy.ndimage.maximum_filter(power, size=NEIGHBOURS, mode="constant")
-    times, bands = np.nonzero((power == top) & (power > loudest * 10.0 ** (-RANGE_DB / 20.0)))
+    times, bands = np.nonzero((power == top) & (power > loudest * 10.0 ** (-RANGE_DB / 10.0)))
     wanted = max(4, round(PEAKS_PER_S * len(waveform) / SAMPLE_RATE_HZ))
     if len(times) > wanted:
         strongest = np.sort(np.argsort(-power[times, bands], kind="stable")[:wanted])

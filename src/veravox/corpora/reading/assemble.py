@@ -155,7 +155,7 @@ def place(name: str, trials: pl.DataFrame, listing: Listing, ending: str) -> pl.
 
 
 def listed(name: str, root: Path, folders: Sequence[str] = ("",)) -> pl.DataFrame:
-    """A folder's audio as rows (`path`, `stem`, `name`); links that lead nowhere are said."""
+    """A folder's audio as rows (`path`, `stem`); links that lead nowhere are said."""
     listing = list_audio(root, folders)
     if listing.broken:
         message = f"{name}: {len(listing.broken)} links lead to no audio file, first {first_few(listing.broken)}"

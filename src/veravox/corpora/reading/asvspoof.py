@@ -37,7 +37,8 @@ def read_2019(
         elif wanted == part:
             raise CorpusError(f"the key file {str(key)!r} is missing; it comes with {track}.zip of ASVspoof 2019")
     trials = blank_to_null(pl.concat(parts), "attack_id")
-    return assemble(name, layout, folder, trials, split)
+    folders = [f"ASVspoof2019_{track}_{part}/flac" for part in trials["split"].unique(maintain_order=True)]
+    return assemble(name, layout, folder, trials, split, folders)
 
 
 def read_2021(
@@ -107,7 +108,11 @@ def audio_folders_2021(folder: Path, track: str) -> list[str]:
 
 def _over_parts(folder: Path, rows: pl.DataFrame, folders: Sequence[str]) -> pl.DataFrame:
     """Each trial's file in whichever part of the download holds it; in the first, if none does."""
-    there = list_audio(folder, folders).frame.select(pl.col("name").alias("utterance_id"), "stem")
+    there = (
+        list_audio(folder, folders)
+        .frame.with_columns(pl.col("stem").str.extract(r"([^/]*)$").alias("utterance_id"))
+        .select("utterance_id", "stem")
+    )
     there = there.unique("utterance_id", keep="first", maintain_order=True)
     rows = rows.join(there, on="utterance_id", how="left", maintain_order="left")
     return rows.with_columns(pl.coalesce("stem", "file").alias("file")).drop("stem")

@@ -178,7 +178,8 @@ def read_corpus(
 
 
 def _items(said: Iterable[CorpusWarning], kind: str) -> list[str]:
-    return list(dict.fromkeys(item for message in said if message.kind == kind for item in message.items))
+    lists = [message.items for message in said if message.kind == kind]
+    return list(lists[0]) if len(lists) == 1 else list(dict.fromkeys(item for items in lists for item in items))
 
 
 def compare(

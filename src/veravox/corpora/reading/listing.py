@@ -18,7 +18,7 @@ class Listing:
     """Audio files below a folder.
 
     Args:
-        frame: `path` (relative, with `/`), `stem` (the same without its ending), `name` (the last part of `stem`).
+        frame: `path` (relative, with `/`) and `stem` (the same without its ending).
         broken: links that lead nowhere, relative.
         undecodable: table text of a name that is not UTF-8, to the name itself.
     """
@@ -34,26 +34,28 @@ def list_audio(root: str | os.PathLike[str], folders: Sequence[str] = ("",)) -> 
     Endings count in any case; hidden files (`._x.wav` of macOS among them) do not count; links are followed,
     a loop of links once.
     """
-    found: list[str] = []
+    found: list[tuple[str, str]] = []
     broken: list[str] = []
     seen: set[tuple[int, int]] = set()
     for folder in dict.fromkeys(folders):
         if os.path.isdir(os.path.join(root, folder)):
             _walk(os.fspath(root), folder.strip("/"), found, broken, seen)
     undecodable: dict[str, str] = {}
-    for index, path in enumerate(found):
+    for index, (path, stem) in enumerate(found):
         if not path.isascii():
             text = table_text(path)
             if text != path:
                 undecodable[text] = path
-                found[index] = text
-    paths = pl.Series("path", found, dtype=pl.String).unique().sort()
-    frame = pl.DataFrame({"path": paths}).with_columns(pl.col("path").str.replace(r"\.[^./]*$", "").alias("stem"))
-    frame = frame.with_columns(pl.col("stem").str.extract(r"([^/]*)$", 1).alias("name"))
+                found[index] = (text, table_text(stem))
+    found.sort()
+    columns = {"path": [path for path, _ in found], "stem": [stem for _, stem in found]}
+    frame = pl.DataFrame(columns, schema={"path": pl.String, "stem": pl.String})
     return Listing(frame, sorted(broken), undecodable)
 
 
-def _walk(root: str, folder: str, found: list[str], broken: list[str], seen: set[tuple[int, int]]) -> None:
+def _walk(
+    root: str, folder: str, found: list[tuple[str, str]], broken: list[str], seen: set[tuple[int, int]]
+) -> None:
     parts = folder.split("/") if folder else []
     for depth in range(len(parts)):
         above = os.stat(os.path.join(root, *parts[:depth]))
@@ -72,9 +74,10 @@ def _walk(root: str, folder: str, found: list[str], broken: list[str], seen: set
                 name = entry.name
                 if name[0] == ".":
                     continue
-                audio = is_audio_name(name)
-                if audio and (entry.is_file(follow_symlinks=False) or entry.is_file()):
-                    found.append(prefix + name)
+                stem, _, ending = name.rpartition(".")
+                audio = f".{ending.lower()}" in AUDIO_SUFFIXES
+                if audio and entry.is_file():
+                    found.append((prefix + name, prefix + stem))
                 elif entry.is_dir():
                     pending.append(prefix + name)
                 elif audio and entry.is_symlink():

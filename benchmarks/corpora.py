@@ -1,0 +1,186 @@
+"""How fast datasets are read, scanned and checked, beside what public repositories do.
+
+    python benchmarks/corpora.py [--trials N] [--files N] [--placed]
+
+The comparison in "row by row" needs pandas, which veravox itself does not use; without it that line is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import soundfile
+
+from veravox.corpora.checking.check import check
+from veravox.corpora.checking.fingerprint import near_duplicates
+from veravox.corpora.checking.scan import scan
+from veravox.corpora.reading.corpus import read_corpus
+from veravox.tables import Protocol, read_protocol
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+
+
+def timed(work: Callable[[], object], times: int = 3) -> float:
+    """Median seconds of some runs."""
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def write_asvspoof5(folder: Path, trials: int) -> Path:
+    """A made-up eval key of ASVspoof 5 in the real format."""
+    rng = np.random.default_rng(5)
+    speakers, attacks, codecs = (
+        rng.integers(0, 737, trials),
+        rng.integers(17, 33, trials),
+        rng.integers(0, 12, trials),
+    )
+    bona_fide = rng.random(trials) < 138_688 / 680_774
+    lines = []
+    for i in range(trials):
+        name = f"E_{i * 7919 % 10**10:010d}"
+        coded = f"C{codecs[i]:02d} {1 + i % 8} {name}" if codecs[i] else "- 0 -"
+        what = "- bonafide bonafide" if bona_fide[i] else f"AC{1 + i % 3} A{attacks[i]} spoof"
+        lines.append(f"E_{speakers[i]:04d} {name} {'FM'[i % 2]} {coded} {what} -\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    key = folder / "ASVspoof5.eval.track_1.tsv"
+    key.write_text("".join(lines))
+    return key
+
+
+def row_by_row(key: Path, out: Path) -> None:
+    """The usual reader: a loop over the rows of a DataFrame that appends a dictionary for each."""
+    import pandas as pd
+
+    table = pd.read_csv(key, sep=" ", header=None)
+    table.columns = [f"column_{i + 1}" for i in range(table.shape[1])]
+    records = []
+    for _, row in table.iterrows():
+        record = row.to_dict()
+        record["path"] = os.path.join("flac_E_eval", record["column_2"] + ".flac")
+        record["label"] = "bonafide" if row["column_9"] == "bonafide" else "spoof"
+        records.append(record)
+    pd.DataFrame(records).to_csv(out, index=False)
+
+
+def read_once(folder: Path, out: Path) -> None:
+    read_corpus("asvspoof5", folder, "eval").protocol.write(out)
+
+
+def reading(folder: Path, trials: int, placed: bool) -> None:
+    key = write_asvspoof5(folder, trials)
+    ours = timed(lambda: read_once(folder, folder / "eval.parquet"))
+    print(f"ASVspoof 5 eval, {trials} rows to Parquet: {ours:.2f} s")
+    if placed:
+        names = pl.read_parquet(folder / "eval.parquet")["utterance_id"]
+        (folder / "flac_E_eval").mkdir()
+        for name in names:
+            (folder / f"flac_E_eval/{name}.flac").touch()
+        found = timed(lambda: read_once(folder, folder / "p.parquet"))
+        print(f"  with all {trials} files in place, each found: {found:.2f} s")
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        print("  row by row: pandas is not installed")
+    else:
+        theirs = timed(lambda: row_by_row(key, folder / "rows.csv"), times=1)
+        print(f"  row by row with pandas: {theirs:.1f} s; ratio {theirs / ours:.0f}")
+    protocol = read_protocol(folder / "eval.parquet")
+    checked = timed(lambda: check([protocol], audio=False))
+    print(f"  leaks, balance and schema of it, audio left alone: {checked:.2f} s")
+
+
+def plain_scan(paths: list[str]) -> None:
+    """What a short script does: read, take the length and a hash; no fingerprint, no resampling, no checks."""
+    for path in paths:
+        samples, rate = soundfile.read(path, dtype="float32")
+        hashlib.md5(samples.tobytes()).hexdigest()
+        len(samples) / rate
+
+
+def busy_share(work: Callable[[], object]) -> tuple[float, float, float]:
+    """Seconds that some work takes, its own processor seconds, and how busy all processors were meanwhile."""
+    before, start = _processors(), time.perf_counter()
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    work()
+    seconds = time.perf_counter() - start
+    now = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own = sum(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime for a, b in zip(used, now, strict=True))
+    idle, total = (b - a for a, b in zip(before, _processors(), strict=True))
+    return seconds, own, 1 - idle / total if total else float("nan")
+
+
+def _processors() -> tuple[float, float]:
+    """Idle and total ticks of all processors since the start (Linux)."""
+    try:
+        fields = [float(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    except OSError:
+        return 0.0, 0.0
+    return fields[3] + fields[4], sum(fields)
+
+
+def scanning(folder: Path, files: int) -> None:
+    source = read_protocol(SAMPLES / "protocol.csv").audio_paths()
+    (folder / "clips").mkdir(parents=True)
+    paths = []
+    for i in range(files):
+        path = folder / f"clips/{i:06d}.flac"
+        path.write_bytes(Path(source[i % len(source)]).read_bytes())
+        paths.append(str(path))
+    protocol = Protocol(pl.DataFrame({"utterance_id": paths, "path": paths}))
+    plain = timed(lambda: plain_scan(paths), times=1)
+    print(f"scan of {files} files (FLAC, 1.2 s on average)")
+    print(f"  a plain loop, length and hash only: {plain:.1f} s, {files / plain:.0f} files/s")
+    for workers in (1, 2):
+        seconds, own, busy = busy_share(lambda n=workers: scan(protocol, folder / f"scan{n}.parquet", n))
+        print(
+            f"  {workers} processes: {seconds:.1f} s, {files / seconds:.0f} files/s, {own:.1f} s of processor time "
+            f"({own / seconds:.2f} cores), processors busy {busy:.0%} of the time; ratio {plain / seconds:.2f}"
+        )
+    again = timed(lambda: scan(protocol, folder / "scan2.parquet"))
+    print(f"  again, from the cache: {again:.2f} s")
+    table = pl.read_parquet(folder / "scan2.parquet").unique("content_hash", maintain_order=True)
+    print(f"  its fingerprint costs {_fingerprint_ms(source):.1f} ms a file")
+    rng = np.random.default_rng(0)
+    codes = [np.asarray(item, np.uint32) for item in table["codes"]]
+    frames = [np.asarray(item, np.uint16) for item in table["frames"]]
+    many = [codes[i % len(codes)] ^ np.uint32(rng.integers(2**19)) for i in range(files)]
+    times = [frames[i % len(frames)] for i in range(files)]
+    print(f"  near-duplicates among {files} fingerprints: {timed(lambda: near_duplicates(many, times), 1):.1f} s")
+
+
+def _fingerprint_ms(paths: list[str]) -> float:
+    from veravox.audio.decode import read_audio
+    from veravox.corpora.checking.fingerprint import fingerprint
+
+    waves = [read_audio(path, 16000) for path in paths[:100]]
+    return 1000 * timed(lambda: [fingerprint(wave) for wave in waves]) / len(waves)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--trials", type=int, default=680_774)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--placed", action="store_true", help="also make every file (empty) and find it")
+    options = parser.parse_args()
+    print(f"{len(os.sched_getaffinity(0))} cores, polars with {pl.thread_pool_size()} threads")
+    with tempfile.TemporaryDirectory() as folder:
+        reading(Path(folder) / "asvspoof5", options.trials, options.placed)
+        scanning(Path(folder) / "scan", options.files)
+
+
+if __name__ == "__main__":
+    main()
