@@ -67,7 +67,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 td.wrap { white-space: normal; min-width: 14rem; overflow-wrap: anywhere; }
 .best { font-weight: 700; background: var(--best); }
 .second { text-decoration: underline; text-underline-offset: .18em; }
-figure { margin: 0 0 1rem; }
+figure { margin: 0 0 1rem; max-width: 42rem; }
 figure img { display: block; width: 100%; height: auto; border-radius: 8px; }
 figcaption { color: var(--soft); font-size: .88rem; margin-top: .4rem; max-width: 46rem; }
 .figures { display: grid; gap: .5rem 1.25rem;

@@ -398,8 +398,7 @@ class Scores:
             ScoringError: if the file cannot be read or its rows are wrong.
         """
         if Path(path).suffix.lower() == ".jsonl":
-            frame, failures = _read_json_lines(path)
-            return cls(frame, failures, name=str(path))
+            return cls(*_read_json_lines(path), name=str(path))
         frame = read_table(path, ScoringError)
         numeric = [name for name in frame.columns if name.startswith((GATE_PREFIX, EXPERT_PREFIX))]
         numeric += [name for name in ("duration_s", "p_spoof", "windows") if name in frame.columns]

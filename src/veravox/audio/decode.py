@@ -16,13 +16,14 @@ from typing import IO
 import numpy as np
 import soxr
 
+from veravox.audio.headers import ogg_cut
 from veravox.audio.mono import MonoMixer, to_mono
 from veravox.audio.readers import AudioInfo, Reader, Unreadable, libraries_for
 from veravox.errors import AudioError
 
 __all__ = ["AudioInfo", "AudioStream", "open_audio", "read_audio", "resample", "to_mono"]
 
-SAMPLE_RATES_HZ = (1, 1_000_000)
+SAMPLE_RATES_HZ = (1000, 1_000_000)
 
 
 class AudioStream:
@@ -61,9 +62,14 @@ class AudioStream:
             library = self._libraries.pop(0)
             try:
                 self._file.seek(0)
-                return library(self._file)
+                reader = library(self._file)
             except Unreadable as error:
                 self._causes.append(f"{library.library}: {error}")
+                continue
+            if SAMPLE_RATES_HZ[0] <= reader.info.sample_rate_hz <= SAMPLE_RATES_HZ[1]:
+                return reader
+            reader.close()
+            self._causes.append(f"{library.library}: an impossible rate of {reader.info.sample_rate_hz} Hz")
         raise AudioError(
             f"{self.path!r} cannot be read as audio ({'; '.join(self._causes)}); "
             "is it a recording, whole, and of a kind that other programs play?"
@@ -87,7 +93,7 @@ class AudioStream:
             except Unreadable as error:
                 failure = str(error)
             missing_s = max(self._reader.missing_s(), self._promise_s - done / self.info.sample_rate_hz)
-            if failure is None and missing_s <= 0:
+            if failure is None and missing_s <= 0 and not ogg_cut(self._file.fileno()):
                 break
             self._causes.append(f"{self._reader.library}: {failure or 'the data end too early'}")
             if failure is None or not self._libraries or self._reader.library != "libsndfile":
@@ -120,8 +126,10 @@ class AudioStream:
         """The native blocks, refused (after counting them all) if any sample is NaN or infinite."""
         position, bad, first = 0, 0, 0
         for block in self._native():
-            finite = np.isfinite(block)
-            if not finite.all():
+            with np.errstate(invalid="ignore", over="ignore"):
+                suspect = not np.isfinite(block.sum())  # cheaper than a test of each sample
+            finite = np.isfinite(block) if suspect else None
+            if finite is not None and not finite.all():
                 first = first if bad else position + int(np.argmin(finite.all(axis=1)))
                 bad += int(finite.size - np.count_nonzero(finite))
             position += len(block)
@@ -225,7 +233,9 @@ def open_audio(path: str | os.PathLike[str], sample_rate_hz: int = 16000, block_
             samples that are not finite. A damaged file is never read in part without an error.
     """
     if not SAMPLE_RATES_HZ[0] <= sample_rate_hz <= SAMPLE_RATES_HZ[1] or not block_s > 0:
-        raise AudioError(f"cannot read blocks of {block_s} s at {sample_rate_hz} Hz; both must be positive")
+        raise AudioError(
+            f"cannot read blocks of {block_s} s at {sample_rate_hz} Hz; the rate must be 1,000 to 1,000,000 Hz"
+        )
     name = os.fspath(path)
     return AudioStream(os.fsdecode(name), int(sample_rate_hz), block_s)
 

@@ -9,56 +9,13 @@ from collections.abc import Iterable, Iterator
 from veravox.errors import AudioError
 
 AUDIO_SUFFIXES = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".aac",
-        ".ac3",
-        ".aif",
-        ".aifc",
-        ".aiff",
-        ".alac",
-        ".amr",
-        ".ape",
-        ".asf",
-        ".au",
-        ".avi",
-        ".awb",
-        ".caf",
-        ".eac3",
-        ".flac",
-        ".flv",
-        ".m2ts",
-        ".m4a",
-        ".m4b",
-        ".m4v",
-        ".mka",
-        ".mkv",
-        ".mov",
-        ".mp2",
-        ".mp3",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".oga",
-        ".ogg",
-        ".ogv",
-        ".opus",
-        ".rf64",
-        ".snd",
-        ".sph",
-        ".spx",
-        ".tta",
-        ".voc",
-        ".w64",
-        ".wav",
-        ".wave",
-        ".webm",
-        ".wma",
-        ".wmv",
-        ".wv",
-    ]
+    f".{suffix}"
+    for suffix in (
+        *("3g2", "3gp", "aac", "ac3", "aif", "aifc", "aiff", "alac", "amr", "asf", "au", "avi", "awb", "caf"),
+        *("eac3", "flac", "flv", "m2ts", "m4a", "m4b", "m4v", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpeg"),
+        *("mpg", "mts", "oga", "ogg", "ogv", "opus", "rf64", "snd", "sph", "spx", "tta", "voc", "w64", "wav"),
+        *("wave", "webm", "wma", "wmv", "wv"),
+    )
 )
 
 

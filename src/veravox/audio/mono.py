@@ -22,19 +22,21 @@ def to_mono(block: np.ndarray) -> np.ndarray:
 
 def _chosen_channel(block: np.ndarray) -> int | None:
     """The loudest channel if the mean of all cancels; None if the mean serves."""
-    energies = np.square(block, dtype=np.float64).sum(axis=0)  # (C,)
-    mean_energy = np.square(block.mean(axis=1, dtype=np.float64)).sum()
-    if mean_energy < CANCELLED * energies.mean() / block.shape[1]:
+    energies = np.array([np.vdot(own, own) for own in map(np.ascontiguousarray, block.T)], np.float64)  # (C,)
+    mixed = _mix(block, None)
+    if np.vdot(mixed, mixed) < CANCELLED * energies.mean() / block.shape[1]:
         return int(np.argmax(energies))
     return None
 
 
 def _mix(block: np.ndarray, channel: int | None) -> np.ndarray:
-    if block.shape[1] == 1:
-        return np.ascontiguousarray(block[:, 0])
-    if channel is not None:
-        return np.ascontiguousarray(block[:, channel])
-    return block.mean(axis=1, dtype=np.float32)
+    if block.shape[1] == 1 or channel is not None:
+        return np.ascontiguousarray(block[:, channel or 0])
+    total = block[:, 0] + block[:, 1]  # column by column: several times faster than a mean over a short axis
+    for other in range(2, block.shape[1]):
+        total += block[:, other]
+    total *= np.float32(1.0 / block.shape[1])
+    return total
 
 
 class MonoMixer:

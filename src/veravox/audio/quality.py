@@ -16,10 +16,11 @@ VOICED_REACH = 5  # frames on either side of a voiced one: consonants
 MIN_MODULATION_DB = 1.5
 BANDWIDTH_RANGE_DB = 60.0
 OVER_FLOOR_DB = 3.0
-FLOOR_GAP_DB = 15.0
+PAUSE_GAP_DB = 5.0
 SILENT_PEAK = 2.0**-16  # half a step of 16-bit PCM
-LEVEL_BINS = 121  # one per dB, -120 to 0 dBFS
-AMPLITUDE_BINS = 4096
+LEVEL_BINS = 161  # one per dB, -160 to 0 dBFS
+AMPLITUDE_BINS = 16384
+MIN_SNR_FRAMES = 10
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Quality:
         bandwidth_hz: highest frequency whose mean power in the active frames is within 60 dB of the strongest,
             and 3 dB over the pauses where there are pauses; 0.0 for silence.
         snr_db: active power over the power of the quietest tenth of the frames, which it contains; low also
-            for speech without pauses. None where the quietest frames are digital silence.
+            for speech without pauses. None where the quietest frames are under -96 dBFS, and under 0.32 s.
         clipped_share: share of samples in a flat top: the excess of samples near the largest amplitudes over
             what a falling distribution would hold there. A pure tone counts as clipped.
         dc_offset: mean of all samples, full scale is 1.
@@ -119,7 +120,7 @@ class QualityMeter:
             # Shorter than a frame: nothing but its level is known.
             powers = np.array([np.var(self._tail)], np.float32)
         active, threshold = active_power(powers)
-        silent_frames = self._silent if self._powers else int(self._peak < SILENT_PEAK)
+        silent_frames = self._silent if self._powers else int(self._samples > 0 and self._peak < SILENT_PEAK)
         return Quality(
             duration_s=self._samples / self.sample_rate_hz,
             speech_s=self._speech_s(powers, threshold),
@@ -152,7 +153,7 @@ class QualityMeter:
         )
         threshold_db = 10.0 * np.log10(threshold)
         loud = levels >= np.floor(threshold_db)
-        quiet = (levels < threshold_db + 15.9 - FLOOR_GAP_DB - 5.0) & (levels > SILENCE_DBFS)
+        quiet = (levels < threshold_db - PAUSE_GAP_DB) & (levels > levels[0])
         speech = _smooth(self._spectra[loud].sum(axis=0) / max(1, counts[loud].sum()))
         wanted = speech > speech.max() * 10.0 ** (-BANDWIDTH_RANGE_DB / 10.0)
         if counts[quiet].sum() >= 5:
@@ -175,7 +176,7 @@ def _smooth(spectrum: np.ndarray) -> np.ndarray:
 
 
 def _snr_db(powers: np.ndarray, active: float) -> float | None:
-    if not len(powers) or not active:
+    if len(powers) < MIN_SNR_FRAMES or not active:
         return None
     noise = float(np.percentile(powers, 10))
     if noise <= 10.0 ** (SILENCE_DBFS / 10.0):
@@ -189,8 +190,7 @@ def _flat_top(counts: np.ndarray) -> int:
     if not len(filled) or filled[-1] < 64:
         return 0
     edges = np.linspace(0, filled[-1] + 1, 21).astype(int)
-    coarse = np.add.reduceat(counts, edges[:-1]) - 0
-    coarse[-1] = counts[edges[-2] : edges[-1]].sum()
+    coarse = np.add.reduceat(counts[: edges[-1]], edges[:-1])
     below = np.minimum.accumulate(coarse)[:-1]
     excess = coarse[1:] - below
     sure = excess > 4.0 * np.sqrt(below) + 8.0

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import soundfile
 
-from veravox.audio.headers import wav_bytes, xing_header
+from veravox.audio.headers import ogg_end, stated_bytes, xing_frames
 
 BLOCK_FRAMES = 65536
 UNKNOWN_FRAMES = 1 << 62
@@ -90,8 +90,11 @@ class SoundfileReader:
             raise Unreadable(_cause(error)) from error
         rate, channels = int(self._file.samplerate), int(self._file.channels)
         frames = int(self._file.frames)
+        if not frames:
+            self.close()
+            raise Unreadable("not a single sample")
         self._promised: int | None = frames if frames < UNKNOWN_FRAMES else None
-        stated, present = wav_bytes(file.fileno())
+        stated, present = stated_bytes(file.fileno())
         if self._promised is not None and stated > present > 0:
             self._promised = max(self._promised + 1, round(self._promised * stated / present))
         self._frames = 0
@@ -126,7 +129,14 @@ class PyavReader:
 
     def __init__(self, file: IO[bytes]) -> None:
         try:
-            self._container = av.open(file, "r", metadata_errors="replace", io_open=_refuse, buffer_size=1 << 17)
+            self._container = av.open(
+                _Source(file),
+                "r",
+                metadata_errors="replace",
+                io_open=_refuse,
+                buffer_size=1 << 17,
+                container_options={"protocol_whitelist": "none"},
+            )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise Unreadable(_cause(error)) from error
         try:
@@ -134,20 +144,24 @@ class PyavReader:
             if self._stream is None:
                 kinds = sorted({str(stream.type) for stream in self._container.streams})
                 raise Unreadable(f"no audio track, only {', '.join(kinds) or 'nothing'}")
+            if self._stream.codec_context is None:
+                raise Unreadable("the audio track has a coding that is not known")
             self._stream.codec_context.thread_count = 1
             self._end_s = 0.0
+            self._next_s: float | None = None
+            self._start_s: float | None = None
             self._frames = 0
             self._bad_at_end = False
             self._decoded = self._decode()
             # The first frame tells the true rate and channels; a header may halve the rate (HE-AAC).
-            self._first = next(self._decoded, None)
+            self._first: Any = next(self._decoded, None)
             if self._first is None:
                 raise Unreadable("the audio track holds no sound that can be decoded")
-            self._promised_s = self._promise(file)
+            self._promised_s, duration_s = self._promise(file)
             self.info = AudioInfo(
                 int(self._first.sample_rate),
                 len(self._first.layout.channels),
-                self._promised_s,
+                duration_s,
                 _codec_name(self._stream.codec_context.codec),
                 self._container.format.name,
             )
@@ -158,15 +172,32 @@ class PyavReader:
             self.close()
             raise
 
-    def _promise(self, file: IO[bytes]) -> float | None:
-        """The length in seconds that the container states, if it is a statement and not a guess."""
-        container, stream = self._container, self._stream
+    def _promise(self, file: IO[bytes]) -> tuple[float | None, float | None]:
+        """Seconds that must come, and the stated length; (None, None) where the container only guesses."""
+        container, stream, rate = self._container, self._stream, self._first.sample_rate
         kind = container.format.name.partition(",")[0]
-        if kind not in STATES_LENGTH and not (kind == "mp3" and xing_header(file.fileno())):
-            return None
-        if stream.duration and stream.time_base and kind not in ("matroska", "asf"):
-            return float(stream.duration * stream.time_base)
-        return container.duration / 1e6 if container.duration else None
+        own_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+        if kind == "mp3":
+            frames = xing_frames(file.fileno())
+            if frames is None:
+                return None, None
+            frame_s = (1152 if rate >= 32000 else 576) / rate
+            # Of the frames, encoder delay and padding (up to about four frames) are no sound.
+            return max(0.0, (frames - 4) * frame_s), min(frames * frame_s, own_s or frames * frame_s)
+        if kind == "ogg" and len(container.streams) == 1:
+            end = ogg_end(file.fileno())
+            if end is None or self._start_s is None:
+                return None, None
+            end_s = end / (48000 if stream.codec_context.name.endswith("opus") else rate) - self._start_s
+            return (end_s, end_s) if end_s > 0 else (None, None)
+        if kind not in STATES_LENGTH:
+            return None, None
+        whole_s = container.duration / 1e6 if container.duration else None
+        stated_s = whole_s if kind in ("matroska", "asf", "avi") else own_s or whole_s
+        stated, present = stated_bytes(file.fileno())
+        if stated_s and stated > present > 0:
+            stated_s = max(stated_s, stated_s * stated / present)
+        return stated_s, stated_s
 
     def _decode(self) -> Iterator[Any]:
         """Frames of the audio track; data that cannot be decoded may lie before the first or after the last."""
@@ -177,6 +208,7 @@ class PyavReader:
                 self._end_s = max(self._end_s, float(end))
             if packet.stream is not stream:
                 continue
+            self._check_gap(packet)
             try:
                 frames: list[Any] = list(packet.decode())
             except av.FFmpegError as error:
@@ -189,6 +221,17 @@ class PyavReader:
                 bad = None
                 yield frame
         self._bad_at_end = bad is not None
+
+    def _check_gap(self, packet: Any) -> None:
+        """A damaged Ogg page is left out in silence; the time stamps behind it tell."""
+        if packet.pts is None or not self._container.format.name.startswith("ogg"):
+            return
+        start_s = float(packet.pts * packet.time_base)
+        self._start_s = start_s if self._start_s is None else self._start_s
+        gap_s = start_s - (start_s if self._next_s is None else self._next_s)
+        if gap_s > SLACK_S:
+            raise Unreadable(f"{gap_s:.2f} s are missing on the way")
+        self._next_s = start_s + float((packet.duration or 0) * packet.time_base)
 
     def blocks(self) -> Iterator[np.ndarray]:
         rate, channels = self.info.sample_rate_hz, self.info.channels
@@ -221,6 +264,19 @@ class PyavReader:
         self._container.close()
 
 
+class _Source:
+    """A file as FFmpeg may ask for it: a seek out of bounds, in a damaged file, is answered and not raised."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
 def _refuse(url: str, flags: int, options: dict) -> Any:
     """Playlists name further files and addresses; none is opened."""
     raise OSError("the file points to other files, which are not opened")
@@ -248,12 +304,14 @@ def _codec_name(codec: Any) -> str:
 
 def _cause(error: Exception) -> str:
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return " ".join(str(text).split()).rstrip(".") or type(error).__name__
+    return " ".join(str(text).removeprefix("Error : ").split()).rstrip(".") or type(error).__name__
 
 
 def libraries_for(file: IO[bytes]) -> list[type[SoundfileReader] | type[PyavReader]]:
-    """Both readers, the one that knows the file's kind first, judged by its first bytes."""
+    """The readers that may know the file's kind, judged by its first bytes, the better one first."""
     head = os.pread(file.fileno(), 4, 0)
     if head in (b"RIFF", b"RIFX", b"RF64", b"fLaC"):
         return [SoundfileReader, PyavReader]
-    return [PyavReader, SoundfileReader]
+    if head in (b"FORM", b".snd", b"dns.", b"caff", b"riff", b"NIST", b"Crea", b"OggS"):
+        return [PyavReader, SoundfileReader]
+    return [PyavReader]

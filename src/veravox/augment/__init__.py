@@ -8,16 +8,32 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from veravox.errors import AugmentationError, VeravoxError
+from veravox.augment.guard import guarded
 from veravox.registry import Registry
 
 if TYPE_CHECKING:
+    from veravox.augment.babble import Babble
     from veravox.augment.band_limit import BandLimit
     from veravox.augment.chain import Chain, build_chain
+    from veravox.augment.clipping import Clipping
     from veravox.augment.codec import Codec
+    from veravox.augment.device import Device
+    from veravox.augment.dynamics import Dynamics
     from veravox.augment.gain import Gain
+    from veravox.augment.impulse_response import ImpulseResponse
     from veravox.augment.noise import Noise
+    from veravox.augment.noise_folder import NoiseFolder
+    from veravox.augment.packet_loss import PacketLoss
+    from veravox.augment.pitch import Pitch
     from veravox.augment.polarity import Polarity
+    from veravox.augment.rawboost import RawBoost
+    from veravox.augment.resampling import Resampling
+    from veravox.augment.room import Room
+    from veravox.augment.speed import Speed
+    from veravox.augment.splicing import Splice, splice
+    from veravox.augment.synthesis import SYNTHESES, Synthesis
+    from veravox.augment.synthesis.copies import CopySynthesis, build_synthesis
+    from veravox.augment.time_stretch import TimeStretch
 
 
 class Augmentation(abc.ABC):
@@ -40,35 +56,11 @@ class Augmentation(abc.ABC):
         Raises:
             AugmentationError: naming the augmentation, if it cannot be done.
         """
-        if not isinstance(waveform, np.ndarray) or waveform.ndim != 1 or not waveform.size:
-            raise AugmentationError(f"{self._who()} needs a waveform of shape (samples,), not empty")
-        source = waveform.astype(np.float32, copy=False)
-        try:
-            result = self.apply(source, int(sample_rate_hz), rng)
-        except AugmentationError as error:
-            if str(error).startswith("augmentation "):
-                raise
-            raise AugmentationError(f"{self._who()} failed: {error}") from error
-        except (VeravoxError, MemoryError):
-            raise
-        except Exception as error:
-            raise AugmentationError(f"{self._who()} failed: {type(error).__name__}: {error}") from error
-        return self._checked(np.ascontiguousarray(result, dtype=np.float32), waveform)
+        return guarded(self._who, self.apply, waveform, sample_rate_hz, rng, self.keeps_length)
 
     @abc.abstractmethod
     def apply(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
         """The transform itself; `waveform` is float32, not empty, and must not be changed in place."""
-
-    def _checked(self, result: np.ndarray, waveform: np.ndarray) -> np.ndarray:
-        if result.ndim != 1 or (self.keeps_length and len(result) != len(waveform)) or not result.size:
-            raise AugmentationError(
-                f"{self._who()} failed: {len(waveform)} samples became an array of shape {result.shape}"
-            )
-        if not np.isfinite(result.sum(dtype=np.float64)):
-            if not np.isfinite(waveform).all():
-                raise AugmentationError(f"{self._who()} failed: the waveform holds values that are not finite")
-            raise AugmentationError(f"{self._who()} failed: its result holds values that are not finite")
-        return result.copy() if np.shares_memory(result, waveform) else result
 
     def _who(self) -> str:
         names = [name for name in AUGMENTATIONS.names() if AUGMENTATIONS[name] is type(self)]
@@ -78,25 +70,63 @@ class Augmentation(abc.ABC):
 AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "veravox.augment")
 
 _HOMES = {
+    "Babble": "babble",
     "BandLimit": "band_limit",
     "Chain": "chain",
+    "Clipping": "clipping",
     "Codec": "codec",
+    "Device": "device",
+    "Dynamics": "dynamics",
     "Gain": "gain",
+    "ImpulseResponse": "impulse_response",
     "Noise": "noise",
+    "NoiseFolder": "noise_folder",
+    "PacketLoss": "packet_loss",
+    "Pitch": "pitch",
     "Polarity": "polarity",
+    "RawBoost": "rawboost",
+    "Resampling": "resampling",
+    "Room": "room",
+    "Speed": "speed",
+    "Splice": "splicing",
+    "Synthesis": "synthesis",
+    "TimeStretch": "time_stretch",
+    "CopySynthesis": "synthesis.copies",
+    "SYNTHESES": "synthesis",
     "build_chain": "chain",
+    "build_synthesis": "synthesis.copies",
+    "splice": "splicing",
 }
 
 __all__ = [
     "AUGMENTATIONS",
+    "SYNTHESES",
     "Augmentation",
+    "Babble",
     "BandLimit",
     "Chain",
+    "Clipping",
     "Codec",
+    "CopySynthesis",
+    "Device",
+    "Dynamics",
     "Gain",
+    "ImpulseResponse",
     "Noise",
+    "NoiseFolder",
+    "PacketLoss",
+    "Pitch",
     "Polarity",
+    "RawBoost",
+    "Resampling",
+    "Room",
+    "Speed",
+    "Splice",
+    "Synthesis",
+    "TimeStretch",
     "build_chain",
+    "build_synthesis",
+    "splice",
 ]
 
 

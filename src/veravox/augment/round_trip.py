@@ -71,8 +71,17 @@ FORMATS: dict[str, Format] = {
     "a-law": Format("pcm_alaw", "pcm_alaw", (8000,), (64000,)),
 }
 
-VORBIS_BITS_PER_SAMPLE, VORBIS_QUALITIES = (1.05, 2.75, 5.4), (0.0, 0.5, 1.0)
-"""Bits per sample of mono Vorbis, and the quality that gives about as many."""
+VORBIS_QUALITIES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+VORBIS_BIT_RATES_BPS = {
+    8000: (14300, 16800, 20700, 26300, 31300, 36300),
+    12000: (22400, 25900, 30800, 38000, 44600, 51400),
+    16000: (24300, 26100, 31800, 42000, 55200, 69800),
+    22050: (27400, 28800, 34100, 43200, 56300, 71500),
+    44100: (37000, 43400, 46900, 53000, 72600, 116800),
+}
+"""What mono speech takes at each quality, measured; libsndfile offers qualities, no bit rates."""
+LAMBDA_PER_QUALITY = 118
+"""FFmpeg's unit of quality for variable bit rates."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +106,15 @@ def is_available(codec: str) -> bool:
     return form.encoder in av.codecs_available and form.decoder in av.codecs_available
 
 
-def codec_rate_hz(codec: str, sample_rate_hz: int) -> int:
-    """The sampling rate a codec is run at: its highest that is not above the waveform's, else its lowest."""
+def codec_rate_hz(codec: str, sample_rate_hz: int, bit_rate_bps: int | None = None) -> int:
+    """The sampling rate a codec is run at: its highest that is not above the waveform's, else its lowest.
+
+    Vorbis, which cannot reach low bit rates at high sampling rates, is run at the highest where it can.
+    """
     rates = _format(codec).rates_hz
+    if codec == "vorbis" and bit_rate_bps is not None:
+        reached = tuple(rate for rate, costs in VORBIS_BIT_RATES_BPS.items() if costs[0] <= bit_rate_bps)
+        rates = reached or rates[:1]
     return max((rate for rate in rates if rate <= sample_rate_hz), default=min(rates))
 
 
@@ -108,7 +123,7 @@ def round_trip(
     sample_rate_hz: int,
     codec: str,
     bit_rate_bps: int,
-    options: Mapping[str, str] | None = None,
+    vbr_quality: int | None = None,
 ) -> RoundTrip:
     """Encode and decode a waveform in memory.
 
@@ -119,17 +134,17 @@ def round_trip(
         waveform: float32, shape (samples,).
         sample_rate_hz: of the waveform; resampled to what the codec can carry, and back.
         codec: a name in `FORMATS`.
-        bit_rate_bps: asked of the encoder; codecs with one rate ignore it.
-        options: for the encoder, beside the usual ones.
+        bit_rate_bps: asked of the encoder; codecs with one rate ignore it, Vorbis comes near it.
+        vbr_quality: for mp3 instead of a bit rate, 0 (best) to 9: a variable one.
     Raises:
         AugmentationError: if the codec is unknown, not in this installation, or refuses the input.
     """
     if not is_available(codec):
         raise AugmentationError(f"this installation of PyAV or libsndfile has no encoder for {codec!r}")
-    rate_hz = codec_rate_hz(codec, sample_rate_hz)
+    rate_hz = codec_rate_hz(codec, sample_rate_hz, bit_rate_bps)
     peak = max(1.0, float(np.abs(waveform).max()))
     narrow = _resampled(waveform / np.float32(peak) if peak > 1 else waveform, sample_rate_hz, rate_hz)
-    decoded, bits = _pass(narrow, rate_hz, codec, bit_rate_bps, options or {})
+    decoded, bits = _pass(narrow, rate_hz, codec, bit_rate_bps, vbr_quality)
     decoded = _cut(decoded, _delay(codec, rate_hz), len(narrow))
     result = _cut(_resampled(decoded, rate_hz, sample_rate_hz), 0, len(waveform))
     if peak > 1:
@@ -160,22 +175,27 @@ def _cut(waveform: np.ndarray, start: int, length: int) -> np.ndarray:
 
 
 def _pass(
-    waveform: np.ndarray, rate_hz: int, codec: str, bit_rate_bps: int, options: Mapping[str, str]
+    waveform: np.ndarray, rate_hz: int, codec: str, bit_rate_bps: int, vbr_quality: int | None = None
 ) -> tuple[np.ndarray, int]:
     """The decoded samples, late by the codec's delay, and the number of bits in between."""
     form = FORMATS[codec]
     padded = np.concatenate([waveform, np.zeros(round(PAD_S * rate_hz), np.float32)])
-    return WAYS[form.way](padded, rate_hz, form, bit_rate_bps, {**form.options, **options})
+    return WAYS[form.way](padded, rate_hz, form, bit_rate_bps, vbr_quality)
 
 
 def _through_packets(
-    waveform: np.ndarray, rate_hz: int, form: Format, bit_rate_bps: int, options: Mapping[str, str]
+    waveform: np.ndarray, rate_hz: int, form: Format, bit_rate_bps: int, vbr_quality: int | None
 ) -> tuple[np.ndarray, int]:
     import av
 
     encoder: Any = av.CodecContext.create(form.encoder, "w")
     encoder.sample_rate, encoder.layout, encoder.format = rate_hz, "mono", form.sample_format
-    encoder.bit_rate, encoder.options, encoder.time_base = bit_rate_bps, dict(options), Fraction(1, rate_hz)
+    options = dict(form.options)
+    if vbr_quality is None:
+        encoder.bit_rate = bit_rate_bps
+    else:  # as options: the attributes of the same names lose the quality
+        options |= {"flags": "+qscale", "global_quality": str(vbr_quality * LAMBDA_PER_QUALITY)}
+    encoder.options, encoder.time_base = options, Fraction(1, rate_hz)
     encoder.open()
     decoder: Any = av.CodecContext.create(form.decoder, "r")
     decoder.sample_rate, decoder.layout = rate_hz, "mono"
@@ -189,7 +209,7 @@ def _through_packets(
 
 
 def _through_wav(
-    waveform: np.ndarray, rate_hz: int, form: Format, bit_rate_bps: int, options: Mapping[str, str]
+    waveform: np.ndarray, rate_hz: int, form: Format, bit_rate_bps: int, vbr_quality: int | None
 ) -> tuple[np.ndarray, int]:
     import av
 
@@ -199,7 +219,7 @@ def _through_wav(
     with av.open(buffer, "w", format="wav") as writer:
         stream = writer.add_stream(form.encoder, rate=rate_hz, layout="mono")
         stream.codec_context.bit_rate = bit_rate_bps
-        stream.codec_context.options = {**options, "code_size": str(bit_rate_bps // rate_hz)}
+        stream.codec_context.options = {"code_size": str(bit_rate_bps // rate_hz)}
         packets = [*stream.encode(_frame(waveform, rate_hz, form.sample_format)), *stream.encode(None)]
         bits = 8 * sum(packet.size for packet in packets)
         writer.mux(packets)
@@ -209,20 +229,30 @@ def _through_wav(
 
 
 def _through_sndfile(
-    waveform: np.ndarray, rate_hz: int, form: Format, bit_rate_bps: int, options: Mapping[str, str]
+    waveform: np.ndarray, rate_hz: int, form: Format, bit_rate_bps: int, vbr_quality: int | None
 ) -> tuple[np.ndarray, int]:
     import soundfile
 
-    buffer = io.BytesIO()
+    settings: dict[str, Any] = {"format": "WAV", "subtype": form.encoder}
     if form.encoder == "VORBIS":
-        quality = np.interp(bit_rate_bps / rate_hz, VORBIS_BITS_PER_SAMPLE, VORBIS_QUALITIES)
-        settings: dict[str, Any] = {"format": "OGG", "compression_level": 1 - float(quality)}
-    else:
-        settings = {"format": "WAV"}
-    soundfile.write(buffer, waveform, rate_hz, subtype=form.encoder, **settings)
-    bits = 8 * buffer.tell()
+        nearest = min(VORBIS_BIT_RATES_BPS, key=lambda known: abs(known - rate_hz))
+        quality = np.interp(bit_rate_bps, VORBIS_BIT_RATES_BPS[nearest], VORBIS_QUALITIES)
+        settings = {"format": "OGG", "subtype": form.encoder, "compression_level": 1 - float(quality)}
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, rate_hz, **settings)
+    bits = 8 * (buffer.tell() - _header_bytes(rate_hz, **settings))
     buffer.seek(0)
     return soundfile.read(buffer, dtype="float32")[0], bits
+
+
+@functools.cache
+def _header_bytes(rate_hz: int, **settings: Any) -> int:
+    """What a file of this kind takes before its first sample."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(16, np.float32), rate_hz, **settings)
+    return buffer.tell()
 
 
 WAYS: dict[str, Callable[..., tuple[np.ndarray, int]]] = {
@@ -256,7 +286,7 @@ def _delay(codec: str, rate_hz: int) -> int:
     """Samples by which a codec is late, found once by sending a voice-like probe through it."""
     form = FORMATS[codec]
     probe = _probe(rate_hz)
-    decoded, _ = _pass(probe, rate_hz, codec, form.bit_rates_bps[-1], {})
+    decoded, _ = _pass(probe, rate_hz, codec, form.bit_rates_bps[-1])
     return lag_of(decoded, probe)
 
 

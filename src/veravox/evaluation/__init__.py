@@ -6,8 +6,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from veravox.evaluation.calibration import fit_affine, fit_calibration
+    from veravox.evaluation.bootstrap import Interval, bootstrap_interval
+    from veravox.evaluation.calibrating import CalibrationResult, calibrate
+    from veravox.evaluation.calibration import (
+        FittedCalibration,
+        cross_calibrate,
+        fit_affine,
+        fit_calibration,
+        fit_on,
+        thresholds_by_rule,
+    )
+    from veravox.evaluation.comparison import Comparison, McNemar, compare, mcnemar
+    from veravox.evaluation.detection_cost import DetectionCost, act_dcf, min_dcf
+    from veravox.evaluation.evaluator import compare_scores, evaluate
+    from veravox.evaluation.foreign import read_asv_scores, read_foreign_scores, read_key, read_scores
+    from veravox.evaluation.fusion import Fusion, cross_fuse, fit_fusion, is_fusion
+    from veravox.evaluation.grid import Grid, GridCell
+    from veravox.evaluation.groups import pools_from_text, restrict
     from veravox.evaluation.likelihood import calibration_error, cllr, min_cllr
+    from veravox.evaluation.measuring import Trials
+    from veravox.evaluation.metrics import METRICS, Terms
     from veravox.evaluation.rates import (
         Decisions,
         OperatingPoints,
@@ -17,40 +35,126 @@ if TYPE_CHECKING:
         equal_error_threshold,
         partial_auc,
     )
-    from veravox.evaluation.results import Evaluation, evaluate
+    from veravox.evaluation.report import write_report
+    from veravox.evaluation.results import Evaluation, Figure, Part, Pool
+    from veravox.evaluation.tandem import AsvRates, AsvScores, JointCost, TandemCost, a_dcf, min_tdcf, t_eer
 
 _HOMES = {
+    "AsvRates": "tandem",
+    "AsvScores": "tandem",
+    "CalibrationResult": "calibrating",
+    "Comparison": "comparison",
     "Decisions": "rates",
+    "DetectionCost": "detection_cost",
     "Evaluation": "results",
+    "Figure": "results",
+    "FittedCalibration": "calibration",
+    "Fusion": "fusion",
+    "Grid": "grid",
+    "GridCell": "grid",
+    "Interval": "bootstrap",
+    "JointCost": "tandem",
+    "METRICS": "metrics",
+    "McNemar": "comparison",
     "OperatingPoints": "rates",
+    "Part": "results",
+    "Pool": "results",
+    "TandemCost": "tandem",
+    "Terms": "metrics",
+    "Trials": "measuring",
+    "a_dcf": "tandem",
+    "act_dcf": "detection_cost",
     "auc": "rates",
+    "bootstrap_interval": "bootstrap",
+    "calibrate": "calibrating",
     "calibration_error": "likelihood",
     "cllr": "likelihood",
+    "compare": "comparison",
+    "compare_scores": "evaluator",
+    "cross_calibrate": "calibration",
+    "cross_fuse": "fusion",
     "decisions": "rates",
     "equal_error_rate": "rates",
     "equal_error_threshold": "rates",
-    "evaluate": "results",
+    "evaluate": "evaluator",
     "fit_affine": "calibration",
     "fit_calibration": "calibration",
+    "fit_fusion": "fusion",
+    "fit_on": "calibration",
+    "is_fusion": "fusion",
+    "mcnemar": "comparison",
     "min_cllr": "likelihood",
+    "min_dcf": "detection_cost",
+    "min_tdcf": "tandem",
     "partial_auc": "rates",
+    "pools_from_text": "groups",
+    "read_asv_scores": "foreign",
+    "read_foreign_scores": "foreign",
+    "read_key": "foreign",
+    "read_scores": "foreign",
+    "restrict": "groups",
+    "t_eer": "tandem",
+    "thresholds_by_rule": "calibration",
+    "write_report": "report",
 }
 
 __all__ = [
+    "METRICS",
+    "AsvRates",
+    "AsvScores",
+    "CalibrationResult",
+    "Comparison",
     "Decisions",
+    "DetectionCost",
     "Evaluation",
+    "Figure",
+    "FittedCalibration",
+    "Fusion",
+    "Grid",
+    "GridCell",
+    "Interval",
+    "JointCost",
+    "McNemar",
     "OperatingPoints",
+    "Part",
+    "Pool",
+    "TandemCost",
+    "Terms",
+    "Trials",
+    "a_dcf",
+    "act_dcf",
     "auc",
+    "bootstrap_interval",
+    "calibrate",
     "calibration_error",
     "cllr",
+    "compare",
+    "compare_scores",
+    "cross_calibrate",
+    "cross_fuse",
     "decisions",
     "equal_error_rate",
     "equal_error_threshold",
     "evaluate",
     "fit_affine",
     "fit_calibration",
+    "fit_fusion",
+    "fit_on",
+    "is_fusion",
+    "mcnemar",
     "min_cllr",
+    "min_dcf",
+    "min_tdcf",
     "partial_auc",
+    "pools_from_text",
+    "read_asv_scores",
+    "read_foreign_scores",
+    "read_key",
+    "read_scores",
+    "restrict",
+    "t_eer",
+    "thresholds_by_rule",
+    "write_report",
 ]
 
 

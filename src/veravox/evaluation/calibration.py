@@ -2,63 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 
-from veravox.errors import EvaluationError
+from veravox.errors import EvaluationError, ScoringError
+from veravox.evaluation.detection_cost import ASVSPOOF5_COST, DetectionCost
 from veravox.evaluation.rates import Floats, OperatingPoints, finite_scores
-from veravox.tables import BONA_FIDE, Calibration, standard_label
+from veravox.files import write_json
+from veravox.tables import BONA_FIDE, Calibration, Protocol, Scores, standard_label
+
+
+def labels_as_bona_fide(labels: ArrayLike | Sequence[str]) -> NDArray[np.bool_]:
+    """Labels as booleans, True for bona fide.
+
+    Args:
+        labels: shape (trials,), as text (any spelling the protocol knows) or as booleans, True for bona fide.
+            Numbers are refused: 1 is bona fide in some code and spoof in other.
+    Raises:
+        EvaluationError: if the labels are numbers.
+        ProtocolError: for an unknown label.
+    """
+    marks = np.asarray(labels)
+    if marks.dtype == bool:
+        return marks
+    if marks.dtype.kind in "iuf" and marks.size:
+        raise EvaluationError(
+            "labels are numbers, which mean either class in practice; pass labels == 1, or 'bonafide' and 'spoof'"
+        )
+    names, positions = np.unique(marks.astype(str), return_inverse=True)
+    standard = np.array([standard_label(str(name)) == BONA_FIDE for name in names], dtype=bool)
+    return standard[positions].reshape(marks.shape)
 
 
 def two_classes(scores: ArrayLike, labels: ArrayLike | Sequence[str]) -> tuple[Floats, Floats]:
     """Split scores by label: bona fide, spoof.
 
-    Args:
-        scores: shape (trials,).
-        labels: shape (trials,), as text (any spelling the protocol knows) or as booleans, True for bona fide.
-            Whole numbers are refused: 1 is bona fide in some code and spoof in other.
     Raises:
-        EvaluationError: if the lengths differ or labels are numbers.
+        EvaluationError: if the lengths differ, a class is missing, or labels are numbers.
         ProtocolError: for an unknown label.
     """
-    values, marks = np.asarray(scores), np.asarray(labels)
-    if values.shape != marks.shape or values.ndim != 1:
+    values, is_bona_fide = np.asarray(scores), labels_as_bona_fide(labels)
+    if values.shape != is_bona_fide.shape or values.ndim != 1:
         raise EvaluationError(
-            f"scores and labels must be two arrays of one length; got {values.shape}, {marks.shape}"
+            f"scores and labels must be two arrays of one length; got {values.shape} and {is_bona_fide.shape}"
         )
-    if marks.dtype == bool:
-        is_bona_fide = marks
-    elif marks.dtype.kind in "iuf":
-        raise EvaluationError(
-            "labels are numbers, which mean either class in practice; pass labels == 1 or 'bonafide'"
-        )
-    else:
-        names, positions = np.unique(marks.astype(str), return_inverse=True)
-        standard = np.array([standard_label(str(name)) for name in names])
-        is_bona_fide = standard[positions] == BONA_FIDE
     return finite_scores(values[is_bona_fide], "bona fide"), finite_scores(values[~is_bona_fide], "spoof")
 
 
-def _fit(bona_fide: Floats, spoof: Floats, shift: float, prior: float, doubt: tuple[float, float]) -> Floats:
-    """Scale and offset of standardised logits; `doubt` is the share of each class taken as mislabelled."""
+def fit_logistic(
+    bona_fide: Floats, spoof: Floats, prior: float, doubt: tuple[float, float] = (0.0, 0.0), rising: bool = False
+) -> Floats:
+    """Weights and offset of a prior-weighted logistic regression, shape (systems + 1,).
+
+    Args:
+        bona_fide: logits about standardised, shape (trials, systems).
+        spoof: the same for spoofed trials.
+        prior: of spoof.
+        doubt: share of each class taken as mislabelled.
+        rising: keep every weight at zero or above.
+    """
+    shift, systems = -float(logit(prior)), bona_fide.shape[1]
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        value, slope = 0.0, np.zeros(2)
+        value, slope = 0.0, np.zeros(systems + 1)
         for logits, sign, weight, wrong in ((bona_fide, 1, 1 - prior, doubt[0]), (spoof, -1, prior, doubt[1])):
-            margins = sign * (parameters[0] * logits + parameters[1] + shift)
+            margins = sign * (logits @ parameters[:-1] + parameters[-1] + shift)
             value -= weight * ((1 - wrong) * log_expit(margins) + wrong * log_expit(-margins)).mean()
-            pull = weight * sign * (expit(margins) - (1 - wrong)) / logits.size
-            slope += (pull @ logits, pull.sum())
+            pull = weight * sign * (expit(margins) - (1 - wrong)) / len(logits)
+            slope += np.append(pull @ logits, pull.sum())
         return float(value), slope
 
+    start = np.append(np.full(systems, 1 / systems), 0.0)
+    bounds = [(0 if rising else None, None)] * systems + [(None, None)]
     options = {"ftol": 1e-15, "gtol": 1e-11, "maxiter": 1000}
-    found = minimize(
-        loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)], options=options
-    )
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return np.asarray(found.x, dtype=np.float64)
 
 
@@ -70,6 +97,10 @@ def fit_affine(bona_fide: ArrayLike, spoof: ArrayLike, prior: float = 0.5) -> tu
     Where the classes do not overlap at all, that has no finite answer; then each class of n trials counts as
     mislabelled with chance 1 / (n + 2), as Platt does.
 
+    Args:
+        bona_fide: logits, shape (trials,); higher is more bona fide.
+        spoof: the same for spoofed trials.
+        prior: of spoof.
     Returns:
         (scale, offset), offset in nats.
     Raises:
@@ -84,7 +115,8 @@ def fit_affine(bona_fide: ArrayLike, spoof: ArrayLike, prior: float = 0.5) -> tu
     centre, spread = _centre_and_spread(first, second)
     apart = first.min() > second.max()
     doubt = (1 / (first.size + 2), 1 / (second.size + 2)) if apart else (0.0, 0.0)
-    found = _fit((first - centre) / spread, (second - centre) / spread, -float(logit(prior)), prior, doubt)
+    standard = [((scores - centre) / spread)[:, None] for scores in (first, second)]
+    found = fit_logistic(standard[0], standard[1], prior, doubt, rising=True)
     if found[0] <= 1e-9:
         raise EvaluationError(
             "no calibration with a positive scale fits: bona fide trials do not score higher than spoofed ones; "
@@ -100,30 +132,45 @@ def _centre_and_spread(first: Floats, second: Floats) -> tuple[float, float]:
     return centre, spread or 1.0
 
 
-def verdict_thresholds(
-    bona_fide: Floats, spoof: Floats, max_bona_fide_below: float = 0.01, max_spoof_above: float = 0.05
+def thresholds_by_rule(
+    bona_fide: Floats,
+    spoof: Floats,
+    rule: str = "verdict",
+    cost: DetectionCost = ASVSPOOF5_COST,
+    max_bona_fide_below: float = 0.01,
+    max_spoof_above: float = 0.05,
 ) -> tuple[float, float, str]:
     """Lower and upper threshold of the three verdicts, and their rule in words.
 
-    The lower one is the highest score with at most `max_bona_fide_below` of the bona fide below it; the upper one
-    the lowest with at most `max_spoof_above` of the spoof at or above it, raised to the lower one where it falls
-    below it.
+    Args:
+        bona_fide: log-likelihood ratios, shape (trials,).
+        spoof: the same for spoofed trials.
+        rule: `verdict`: the lower one is the highest score with at most `max_bona_fide_below` of the bona fide
+            below it, the upper one the lowest with at most `max_spoof_above` of the spoof from it on, raised to
+            the lower one where it falls below it. `eer` and `cost`: one threshold without uncertain verdicts, at
+            the equal error rate, or where Bayes' rule turns under the cost.
+        cost: for the rule `cost`.
+        max_bona_fide_below: for the rule `verdict`.
+        max_spoof_above: for the rule `verdict`.
+    Raises:
+        EvaluationError: for an unknown rule.
     """
     points = OperatingPoints.of(bona_fide, spoof)
-    lower_point = (
-        int(np.searchsorted(points.misses, max_bona_fide_below * points.bona_fide + 1e-9, side="right")) - 1
-    )
-    upper_point = int(np.searchsorted(-points.false_alarms, -max_spoof_above * points.spoof - 1e-9, side="left"))
-    lower, upper = points.threshold(lower_point), points.threshold(upper_point)
-    rule = (
+    if rule == "eer":
+        at = points.threshold(points.eer_point())
+        return at, at, "one threshold, at the equal error rate"
+    if rule == "cost":
+        words = f"P(spoof) {cost.p_spoof:g}, a miss costs {cost.miss:g}, a false alarm {cost.false_alarm:g}"
+        return cost.threshold, cost.threshold, f"one threshold, where Bayes' rule turns: {words}"
+    if rule != "verdict":
+        raise EvaluationError(f"unknown rule for thresholds {rule!r}; use 'verdict', 'eer' or 'cost'")
+    lower = points.highest_with_misses(max_bona_fide_below)
+    upper = points.lowest_with_false_alarms(max_spoof_above)
+    words = (
         f"spoof below the highest score with at most {max_bona_fide_below:.2%} of the bona fide below it; "
         f"bonafide from the lowest score with at most {max_spoof_above:.2%} of the spoof at or above it"
     )
-    return (
-        (lower, upper, rule)
-        if upper >= lower
-        else (lower, lower, rule + ", or from the lower one if that is higher")
-    )
+    return (lower, upper, words) if upper >= lower else (lower, lower, words + ", or from the lower one if higher")
 
 
 def fit_calibration(
@@ -134,6 +181,8 @@ def fit_calibration(
     fitted_on: str = "",
     max_bona_fide_below: float = 0.01,
     max_spoof_above: float = 0.05,
+    rule: str = "verdict",
+    cost: DetectionCost = ASVSPOOF5_COST,
 ) -> Calibration:
     """The affine calibration of raw logits, with its verdict thresholds.
 
@@ -145,13 +194,154 @@ def fit_calibration(
         fitted_on: the trials, in words.
         max_bona_fide_below: share of these bona fide trials that may get the verdict `spoof`.
         max_spoof_above: share of these spoofed trials that may get the verdict `bonafide`.
+        rule: `verdict`, `eer` or `cost` (see `thresholds_by_rule`).
+        cost: for the rule `cost`.
     Raises:
         EvaluationError: if a class is missing, a logit is not finite, or only a negative scale would fit.
         ProtocolError: for an unknown label.
     """
     bona_fide, spoof = two_classes(logits, labels)
     scale, offset = fit_affine(bona_fide, spoof, prior)
-    lower, upper, rule = verdict_thresholds(
-        scale * bona_fide + offset, scale * spoof + offset, max_bona_fide_below, max_spoof_above
+    lower, upper, words = thresholds_by_rule(
+        scale * bona_fide + offset, scale * spoof + offset, rule, cost, max_bona_fide_below, max_spoof_above
     )
-    return Calibration(scale, offset, prior, lower, upper, policy, fitted_on, rule)
+    return Calibration(scale, offset, prior, lower, upper, policy, fitted_on, words)
+
+
+def cross_calibrate(
+    scores: ArrayLike,
+    labels: ArrayLike | Sequence[str],
+    folds: int = 5,
+    prior: float = 0.5,
+    clusters: Sequence[Any] | None = None,
+    seed: int = 0,
+) -> Floats:
+    """Log-likelihood ratios of trials, each from an affine fit on the folds that it is not in, shape (trials,).
+
+    Args:
+        scores: shape (trials,); higher is more bona fide.
+        labels: shape (trials,), as text or booleans (True for bona fide).
+        folds: number of folds; each holds its share of both classes.
+        prior: of spoof.
+        clusters: of each trial; whole clusters go into one fold.
+        seed: of the folds.
+    Raises:
+        EvaluationError: if there are too few trials or clusters for the folds.
+    """
+    values, is_bona_fide = np.asarray(scores, dtype=np.float64), labels_as_bona_fide(labels)
+    two_classes(values, is_bona_fide)
+    fold = folds_of(is_bona_fide, folds, clusters, seed)
+    ratios = np.empty_like(values)
+    for index in range(folds):
+        inside, rest = fold == index, fold != index
+        scale, offset = fit_affine(values[rest & is_bona_fide], values[rest & ~is_bona_fide], prior)
+        ratios[inside] = scale * values[inside] + offset
+    return ratios
+
+
+def folds_of(
+    is_bona_fide: NDArray[np.bool_], folds: int, clusters: Sequence[Any] | None = None, seed: int = 0
+) -> NDArray[np.intp]:
+    """The fold of each trial, shape (trials,); like clusters are dealt out evenly.
+
+    Raises:
+        EvaluationError: if some fold leaves no trial of a class outside.
+    """
+    rng = np.random.default_rng(seed)
+    if clusters is None:
+        names, membership = np.arange(len(is_bona_fide)), np.arange(len(is_bona_fide))
+    else:
+        names, membership = np.unique(np.asarray(clusters).astype(str), return_inverse=True)
+    mixed = np.bincount(membership, is_bona_fide) * 2 - np.bincount(membership)
+    order = np.lexsort((rng.random(len(names)), np.sign(mixed)))  # like clusters go to different folds
+    fold_of = np.empty(len(names), dtype=np.intp)
+    fold_of[order] = np.arange(len(names)) % folds
+    fold = fold_of[membership]
+    for index in range(folds):
+        rest = is_bona_fide[fold != index]
+        if folds < 2 or rest.all() or not rest.any():
+            raise EvaluationError(
+                f"these trials are too few for {folds} folds with both classes outside each; use fewer, or 0"
+            )
+    return fold
+
+
+SKETCH_SIZE = 256
+
+
+def sketch_of(utterance_ids: Iterable[str]) -> tuple[str, ...]:
+    """A short fingerprint of a set of trials: its smallest hashes, by which most overlaps are found again."""
+    return tuple(sorted(_hashes(utterance_ids))[:SKETCH_SIZE])
+
+
+def _hashes(names: Iterable[str]) -> set[str]:
+    return {blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() for name in names}
+
+
+def refuse_same(sketch: Sequence[str], utterance_ids: Iterable[str], fitted_on: str) -> None:
+    """Check that trials to report on are not those of a fit, by its fingerprint.
+
+    Raises:
+        EvaluationError: naming the share that is the same.
+    """
+    shared = len(_hashes(utterance_ids) & set(sketch))
+    if shared:
+        raise EvaluationError(
+            f"about {shared / len(sketch):.0%} of the trials that the calibration was fitted on ({fitted_on}) are "
+            "among these; report on other trials, or cross-validate (--cross-validate 5)"
+        )
+
+
+@dataclass(frozen=True)
+class FittedCalibration:
+    """A calibration with a fingerprint of the trials it was fitted on, so that it is not judged on them."""
+
+    calibration: Calibration
+    trials: tuple[str, ...] = ()
+
+    def refuse_same(self, utterance_ids: Iterable[str]) -> None:
+        """Check that trials to report on are not those of the fit.
+
+        Raises:
+            EvaluationError: naming the share that is the same.
+        """
+        refuse_same(self.trials, utterance_ids, self.calibration.fitted_on)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON."""
+        write_json(path, {"schema": 1, "calibration": self.calibration.to_dict(), "trials": list(self.trials)})
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> FittedCalibration:
+        """Read what `write` wrote, or a bare calibration.
+
+        Raises:
+            EvaluationError: if the file is not a calibration.
+        """
+        try:
+            with open(path, encoding="utf-8") as file:
+                data = json.load(file)
+            inner = data.get("calibration", data)
+            trials = tuple(map(str, data.get("trials", ()))) if "calibration" in data else ()
+            return cls(Calibration.from_dict(inner), trials)
+        except (OSError, ValueError, AttributeError, TypeError, ScoringError) as error:
+            raise EvaluationError(f"{str(path)!r} is not a calibration of veravox: {error}") from error
+
+
+def fit_on(scores: Scores, protocol: Protocol, **options: Any) -> FittedCalibration:
+    """Fit on the scores of a labelled protocol; the trials are remembered.
+
+    Args:
+        scores: raw scores of every trial.
+        protocol: with labels.
+        options: of `fit_calibration`.
+    Raises:
+        ScoringError: if a trial has no score, or a score has no trial.
+        ProtocolError: if a trial has no label.
+        EvaluationError: if no calibration fits.
+    """
+    protocol.require("label")
+    joined = scores.align(protocol)
+    options.setdefault("fitted_on", f"{Path(protocol.name).name}, {len(joined)} trials")
+    found = fit_calibration(joined["score"].to_numpy(), joined["label"].to_numpy(), **options)
+    return FittedCalibration(found, sketch_of(protocol.utterance_ids))

@@ -167,6 +167,16 @@ class OperatingPoints:
             float(threshold), int(self.misses[point]), self.bona_fide, int(self.false_alarms[point]), self.spoof
         )
 
+    def highest_with_misses(self, max_rate: float) -> float:
+        """The highest observed threshold with at most this share of the bona fide below it."""
+        allowed = max_rate * self.bona_fide + 1e-9
+        return self.threshold(int(np.searchsorted(self.misses, allowed, side="right")) - 1)
+
+    def lowest_with_false_alarms(self, max_rate: float) -> float:
+        """The lowest observed threshold with at most this share of the spoof at or above it."""
+        allowed = max_rate * self.spoof + 1e-9
+        return self.threshold(int(np.searchsorted(-self.false_alarms, -allowed, side="left")))
+
     def _crossing(self) -> tuple[int, int, int]:
         """The first point whose miss rate reaches its false alarm rate, and the gaps before and at it.
 

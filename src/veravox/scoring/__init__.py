@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from veravox.scoring.api import load_detector, score, score_waveform
     from veravox.scoring.engine import Judged, judge
-    from veravox.scoring.merge import merge
     from veravox.scoring.output import score_to_file
+    from veravox.scoring.shards import merge
     from veravox.scoring.verdict import Caution, Verdict
 
 _HOMES = {
@@ -18,7 +18,7 @@ _HOMES = {
     "Caution": "verdict",
     "judge": "engine",
     "load_detector": "api",
-    "merge": "merge",
+    "merge": "shards",
     "score": "api",
     "score_to_file": "output",
     "score_waveform": "api",

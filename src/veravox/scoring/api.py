@@ -123,6 +123,7 @@ def verdicts(
 ) -> Iterator[Verdict]:
     """Verdicts on trials in order, from `first_trial` (a block border) on; errors are verdicts too."""
     assert first_trial % BLOCK_TRIALS == 0
+    protocol.require("path")
     ids, shown = protocol.utterance_ids[first_trial:], protocol.frame["path"].to_list()[first_trial:]
     maker = Judge(checkpoint, policy, calibration, prior)
     paths = protocol.audio_paths()[first_trial:]

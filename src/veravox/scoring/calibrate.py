@@ -26,7 +26,11 @@ def calibrated_on_dev(
     limits: Mapping[str, float],
     provenance: Mapping[str, Any],
 ) -> Checkpoint:
-    """A checkpoint whose calibration and thresholds are fitted on dev utterances under a window policy."""
+    """A checkpoint whose calibration and thresholds are fitted on dev utterances under a window policy.
+
+    Raises:
+        EvaluationError: if no calibration fits, because bona fide does not score higher than spoof.
+    """
     logits = np.array([trial.logit for trial in judged])
     labels = np.array([label == BONA_FIDE for label in dev.frame["label"]])
     fitted_on = f"{len(dev)} dev utterances ({int(labels.sum())} bona fide)"
@@ -52,7 +56,7 @@ def training_limits(
     low, high = LIMIT_PERCENT, 100 - LIMIT_PERCENT
     return {
         "min_bandwidth_hz": float(np.percentile([quality.bandwidth_hz for quality in measured], low)),
-        "min_snr_db": float(np.percentile([quality.snr_db for quality in measured], low)),
+        "min_snr_db": float(np.percentile([q.snr_db for q in measured if q.snr_db is not None], low)),
         "max_clipped_share": max(
             0.001, float(np.percentile([quality.clipped_share for quality in measured], high))
         ),

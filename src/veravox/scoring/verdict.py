@@ -131,7 +131,7 @@ def cautions_of(quality: Quality | None, limits: Mapping[str, float]) -> list[Ca
             f"effective bandwidth {quality.bandwidth_hz:.0f} Hz is below the {limits['min_bandwidth_hz']:.0f} Hz "
             "of the training audio",
         )
-    if quality.snr_db < limits.get("min_snr_db", -math.inf):
+    if quality.snr_db is not None and quality.snr_db < limits.get("min_snr_db", -math.inf):
         caution(
             "noise",
             f"signal-to-noise ratio {quality.snr_db:.0f} dB is below the {limits['min_snr_db']:.0f} dB "

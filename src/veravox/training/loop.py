@@ -20,13 +20,15 @@ from torch import Tensor, nn
 from veravox import __version__
 from veravox.audio import WindowPolicy, window_policy
 from veravox.batches.training import STAGE_EPOCHS, EpochSampler, TrainingWindows, training_loader
-from veravox.errors import TrainingError, first_few
+from veravox.errors import EvaluationError, TrainingError, first_few
 from veravox.evaluation import equal_error_rate
 from veravox.files import write_json, write_text
 from veravox.models.checkpoint import Checkpoint, write_checkpoint
 from veravox.models.detector import SAMPLE_RATE_HZ, Detector
+from veravox.scoring.api import scores_of
 from veravox.scoring.calibrate import calibrated_on_dev, training_limits
 from veravox.scoring.engine import Judged, judge
+from veravox.scoring.verdict import Judge
 from veravox.tables import BONA_FIDE, Protocol
 from veravox.training.losses import expert_losses, mixture_loss, smoothed_cross_entropy
 from veravox.training.ranks import Ranks
@@ -493,7 +495,7 @@ def fit(
     ends the run after the current step with its state saved.
 
     Returns:
-        The checkpoint, calibrated on dev.
+        The checkpoint, calibrated on dev; uncalibrated (and said so) if it is no better than chance there.
     Raises:
         TrainingError: for eval trials, trials in both protocols, a run folder in use, or a loss that diverges.
     """
@@ -518,9 +520,19 @@ def fit(
         "steps": run.position["step"],
     }
     limits = training_limits(train, recipe.augmentation, recipe.seed)
-    checkpoint = calibrated_on_dev(run.detector, dev, run.policy(), result.judged, limits, provenance)
+    try:
+        checkpoint = calibrated_on_dev(run.detector, dev, run.policy(), result.judged, limits, provenance)
+    except EvaluationError as error:
+        say(f"the detector stays uncalibrated: {error}")
+        checkpoint = Checkpoint(run.detector.eval(), None, limits, provenance)
     if run.ranks.leads:
         write_checkpoint(checkpoint, folder)
+        judging = Judge(checkpoint, run.policy())
+        found = [
+            judging.verdict(trial, *names)
+            for trial, names in zip(result.judged, zip(dev.utterance_ids, dev.frame["path"]), strict=True)
+        ]
+        scores_of(found, run.detector.expert_names).write(folder / "dev_scores.csv")
         write_json(folder / "provenance.json", provenance)
     run.ranks.barrier()
     return checkpoint

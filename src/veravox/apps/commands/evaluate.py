@@ -1,0 +1,143 @@
+"""`veravox evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    scores: Annotated[
+        Path, typer.Argument(help="Scores: as veravox writes them, or a foreign file with --polarity.")
+    ],
+    protocol: Annotated[Path, typer.Argument(help="Protocol with labels, or a key of ASVspoof or In-the-Wild.")],
+    by: Annotated[list[str] | None, typer.Option(help="Group by a column; `a,b` crosses two. Repeatable.")] = None,
+    pool: Annotated[
+        list[str] | None, typer.Option(help="NAME=a,b,c: datasets under one name, macro and pooled. Repeatable.")
+    ] = None,
+    pool_column: Annotated[str, typer.Option(help="The column that tells the dataset.")] = "domain",
+    against: Annotated[
+        str,
+        typer.Option(help="Bona fide side of an attack: `all`, or those of the same COLUMN (such as domain)."),
+    ] = "all",
+    metric: Annotated[list[str] | None, typer.Option(help="Only these figures. Repeatable.")] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Operating point: eer, stored, bayes, min-dcf, miss=X, false-alarm=X, or a number. Repeatable."
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE: only these trials of the protocol. Repeatable.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Rounds for the intervals; 0 for none.", min=0)] = 0,
+    cluster: Annotated[str | None, typer.Option(help="Resample values of this column, e.g. speaker_id.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.", min=0.5, max=0.999)] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    compare: Annotated[Path | None, typer.Option(help="Scores of another system on the same trials.")] = None,
+    compare_metric: Annotated[str, typer.Option(help="The figure to compare by.")] = "eer",
+    compare_polarity: Annotated[
+        str | None, typer.Option(help="Polarity of the other file, if it differs.")
+    ] = None,
+    compare_score_column: Annotated[str | None, typer.Option(help="Score column of the other file.")] = None,
+    polarity: Annotated[
+        str | None, typer.Option(help="Of a foreign file: higher-is-bonafide or higher-is-spoof; never guessed.")
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(help="Foreign file: name or number of the id column.")] = None,
+    score_column: Annotated[str | None, typer.Option(help="Foreign file: name or number of the score.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Made by `veravox calibrate` on other trials.")] = None,
+    fuse_with: Annotated[
+        list[Path] | None, typer.Option(help="With a fusion as --calibration: its other score files, in order.")
+    ] = None,
+    cross_validate: Annotated[
+        int,
+        typer.Option(help="Folds of a calibration on these very trials; each judged by a fit without it.", min=0),
+    ] = 0,
+    llr: Annotated[bool, typer.Option("--llr", help="The scores are log-likelihood ratios already.")] = False,
+    asv_scores: Annotated[
+        Path | None, typer.Option(help="Speaker verification scores, for t-DCF and t-EER.")
+    ] = None,
+    joint_scores: Annotated[
+        Path | None, typer.Option(help="Joint scores (target, nontarget, spoof) of the whole system, for a-DCF.")
+    ] = None,
+    p_spoof: Annotated[float, typer.Option(help="Prior of spoof in the DCF.")] = 0.05,
+    cost_miss: Annotated[float, typer.Option(help="Cost of calling bona fide spoof.")] = 1.0,
+    cost_false_alarm: Annotated[float, typer.Option(help="Cost of calling spoof bona fide.")] = 10.0,
+    eer_form: Annotated[str, typer.Option(help="nearest (as challenges print it) or interpolated.")] = "nearest",
+    report: Annotated[Path | None, typer.Option(help="Folder for HTML, PNG, JSON, Markdown and LaTeX.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Figures of a score file: EER, AUC, DCF, Cllr, accuracy, t-DCF, by group and pool, with intervals."""
+    from veravox.apps import show
+    from veravox.evaluation import (
+        DetectionCost,
+        FittedCalibration,
+        Fusion,
+        compare_scores,
+        evaluate,
+        is_fusion,
+        pools_from_text,
+        read_asv_scores,
+        read_key,
+        read_scores,
+        restrict,
+        summary,
+        write_report,
+    )
+
+    key = read_key(protocol)
+    given = read_scores(scores, polarity, id_column, score_column)
+    fitted = None
+    if calibration and is_fusion(calibration):
+        given = Fusion.read(calibration).apply([given, *(read_scores(path, polarity) for path in fuse_with or [])])
+    elif calibration:
+        fitted = FittedCalibration.read(calibration)
+    judged, key = restrict(given, key, where or [])
+    show.say(f"{len(key)} trials of {protocol}", quiet or json)
+    with show.progress("bootstrap rounds", bootstrap, quiet or not bootstrap) as advance:
+        result = evaluate(
+            judged,
+            key,
+            by=by or [],
+            pools=pools_from_text(pool or []),
+            pool_column=pool_column,
+            against=against,
+            metrics=metric,
+            at=at or [],
+            bootstrap=bootstrap,
+            cluster=cluster,
+            confidence=confidence,
+            seed=seed,
+            calibration=fitted,
+            cross_validate=cross_validate,
+            llr=llr or None,
+            cost=DetectionCost(p_spoof, cost_miss, cost_false_alarm),
+            asv=read_asv_scores(asv_scores) if asv_scores else None,
+            joint=read_asv_scores(joint_scores) if joint_scores else None,
+            eer_form=eer_form,  # type: ignore[arg-type]
+            progress=advance,
+        )
+    comparison = None
+    if compare:
+        other = read_scores(compare, compare_polarity or polarity, id_column, compare_score_column)
+        rival, _ = restrict(other, read_key(protocol), where or [])
+        names = (scores.stem, compare.stem)
+        rounds = bootstrap or 1000
+        comparison = compare_scores(judged, rival, key, compare_metric, names, cluster, rounds, confidence, seed)
+    for message in result.warnings:
+        show.warn(message)
+    if report:
+        made = write_report(result, report, comparison)
+        show.say(f"report: {made}", quiet)
+    if json:
+        show.print_json(result.to_dict() | ({"comparison": comparison.to_dict()} if comparison else {}))
+        return
+    for heading, grid in summary.grids_of(result):
+        show.print_table(grid.columns, grid.texts(), "\n".join(filter(None, [heading, grid.caption])))
+    for line in summary.remarks(result):
+        typer.echo(line)
+    if comparison:
+        typer.echo(f"\n{comparison.conclusion}\n{comparison.mcnemar_sentence}")

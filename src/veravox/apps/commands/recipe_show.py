@@ -1,0 +1,26 @@
+"""`veravox recipe show`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="Name of a recipe, or a YAML file.")],
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field: training.epochs=3.")
+    ] = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False,
+) -> None:
+    """One experiment in full, as the YAML that `veravox train FILE.yaml` reads back."""
+    from veravox.apps import show
+    from veravox.apps.commands.train import find_recipe
+    from veravox.training.recipe import change
+
+    chosen = change(find_recipe(name), settings)
+    if as_json:
+        show.print_json(chosen.to_dict())
+    else:
+        print(chosen.to_yaml(), end="")

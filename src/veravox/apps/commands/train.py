@@ -1,0 +1,108 @@
+"""`veravox train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from veravox.tables import Protocol
+
+DATA = (
+    "NAME=PROTOCOL, repeatable. train=... and dev=... give the parts; any other name is a protocol with a "
+    "'split' column, of which train and dev are used and eval is left alone."
+)
+
+
+def command(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a YAML file.")],
+    data: Annotated[list[str], typer.Option(help=DATA)],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field: training.epochs=3.")
+    ] = [],  # noqa: B006
+    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where the run stopped.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load and augment.")] = 2,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model [torch's choice].")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train a recipe: weights from train, every choice on dev; eval trials are refused.
+
+    Under torchrun, several processes train together.
+    """
+    from veravox.apps import show
+    from veravox.training.recipe import change
+
+    chosen = change(find_recipe(recipe), settings)
+    train, dev = gather(data)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    from veravox.scoring.api import chosen_device
+    from veravox.training import fit
+    from veravox.training.ranks import joined_ranks
+
+    place = chosen_device(device)
+    with joined_ranks(place) as ranks:
+        quiet = quiet or not ranks.leads
+        show.say(f"recipe {chosen.name}, {len(train)} train and {len(dev)} dev trials, on {place}", quiet)
+        checkpoint = fit(
+            chosen,
+            train,
+            dev,
+            out,
+            device=f"{place.type}:{ranks.local_rank}" if place.type == "cuda" and ranks.count > 1 else str(place),
+            workers=workers,
+            resume=resume,
+            ranks=ranks,
+            progress=lambda what, total: show.progress(what, total, quiet),
+            say=lambda line: show.say(line, quiet),
+        )
+        if ranks.leads:
+            eer = checkpoint.provenance["metrics"]["dev_eer"]
+            print(f"dev EER {100 * eer:.2f} %, written to {out}")
+
+
+def find_recipe(name: str):  # type: ignore[no-untyped-def]
+    """A recipe by name, or from a YAML file."""
+    from veravox.recipes import recipe
+    from veravox.training.recipe import read_recipe
+
+    return read_recipe(name) if Path(name).suffix.lower() in (".yaml", ".yml") else recipe(name)
+
+
+def gather(data: list[str]) -> tuple[Protocol, Protocol]:
+    """Train and dev protocols from NAME=PROTOCOL arguments; each row's `domain` defaults to NAME."""
+    import polars as pl
+
+    from veravox.errors import ConfigurationError
+    from veravox.tables import Protocol, read_protocol
+
+    parts: dict[str, list[pl.DataFrame]] = {"train": [], "dev": []}
+    for item in data:
+        name, equals, path = item.partition("=")
+        if not equals or not path:
+            raise ConfigurationError(f"--data {item!r}: write NAME=PROTOCOL")
+        protocol = read_protocol(path)
+        protocol.require("path", "label")
+        frame = protocol.frame.with_columns(pl.Series("path", protocol.audio_paths(), dtype=pl.String))
+        if "domain" not in frame.columns:
+            frame = frame.with_columns(pl.lit(name).alias("domain"))
+        if name in parts:
+            parts[name].append(frame)
+            continue
+        protocol.require("split")
+        for part, found in parts.items():
+            found.append(frame.filter(pl.col("split").str.to_lowercase() == part))
+    for part, found in parts.items():
+        if not sum(map(len, found)):
+            raise ConfigurationError(f"no {part} trials: give --data {part}=PROTOCOL, or a protocol with 'split'")
+    train, dev = (
+        Protocol(pl.concat(found, how="diagonal_relaxed"), name=f"the {part} data")
+        for part, found in parts.items()
+    )
+    return train, dev

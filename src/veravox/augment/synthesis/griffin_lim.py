@@ -1,0 +1,79 @@
+"""Griffin-Lim: phases found anew for the magnitudes, as of the first neural text-to-speech systems."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+
+from veravox.augment.levels import at_power_of
+from veravox.augment.ranges import check_positive
+from veravox.augment.synthesis import SYNTHESES, Synthesis
+
+FRAME_S = 0.05
+OVERLAP = 4
+MOMENTUM = 0.99
+
+
+@SYNTHESES.register("griffin_lim")
+class GriffinLim(Synthesis):
+    """Magnitudes, optionally through a mel spectrogram, with phases from fast Griffin-Lim.
+
+    Args:
+        iterations: more sound better and cost more.
+        mel_bands: bands that the magnitudes go through; 0 keeps them as they are.
+    Source:
+        Perraudin, Balazs, Søndergaard: A fast Griffin-Lim algorithm, WASPAA 2013.
+    """
+
+    def __init__(self, iterations: int = 16, mel_bands: int = 80) -> None:
+        check_positive("griffin_lim", iterations=iterations, mel_bands=mel_bands + 1)
+        self.iterations = iterations
+        self.mel_bands = mel_bands
+
+    def apply(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
+        """The waveform with other phases, at the power it had."""
+        size = 2 * OVERLAP * max(1, round(FRAME_S * sample_rate_hz / (2 * OVERLAP)))
+        magnitudes = np.abs(_analysed(waveform, size))
+        if self.mel_bands:
+            bank = mel_bank(self.mel_bands, size // 2 + 1, sample_rate_hz)
+            magnitudes = np.maximum(magnitudes @ bank.T @ np.linalg.pinv(bank).T, 0).astype(np.float32)
+        turns = rng.random(magnitudes.shape, dtype=np.float32)
+        spectra = magnitudes * np.exp(np.complex64(2j * np.pi) * turns)
+        previous = np.zeros_like(spectra)
+        for _ in range(self.iterations):
+            consistent = _analysed(_synthesised(spectra, size, len(waveform)), size)
+            sped = consistent + np.float32(MOMENTUM) * (consistent - previous)
+            previous = consistent
+            spectra = magnitudes * sped / np.maximum(np.abs(sped), np.float32(1e-12))
+        return at_power_of(_synthesised(spectra, size, len(waveform)), waveform)
+
+
+def mel_bank(bands: int, bins: int, sample_rate_hz: int) -> np.ndarray:
+    """Triangular mel filters from 0 to half the sampling rate, float32, shape (bands, bins)."""
+    top = 2595 * np.log10(1 + sample_rate_hz / 2 / 700)
+    edges_hz = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    frequencies_hz = np.linspace(0, sample_rate_hz / 2, bins)
+    rise = (frequencies_hz - edges_hz[:-2, None]) / (edges_hz[1:-1] - edges_hz[:-2])[:, None]
+    fall = (edges_hz[2:, None] - frequencies_hz) / (edges_hz[2:] - edges_hz[1:-1])[:, None]
+    return np.maximum(0, np.minimum(rise, fall)).astype(np.float32)
+
+
+def _window(size: int) -> np.ndarray:
+    return np.hanning(size + 1)[:-1].astype(np.float32)
+
+
+def _analysed(waveform: np.ndarray, size: int) -> np.ndarray:
+    hop = size // OVERLAP
+    padded = np.pad(waveform, (size, size + hop))
+    framed = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+    return scipy.fft.rfft(framed * _window(size), axis=-1)
+
+
+def _synthesised(spectra: np.ndarray, size: int, samples: int) -> np.ndarray:
+    hop, window = size // OVERLAP, _window(size)
+    parts = (scipy.fft.irfft(spectra, size, axis=-1) * window).reshape(len(spectra), OVERLAP, hop)
+    total = np.zeros((len(spectra) + OVERLAP - 1, hop), np.float32)
+    for part in range(OVERLAP):
+        total[part : part + len(spectra)] += parts[:, part]
+    weight = (window**2).reshape(OVERLAP, hop).sum(axis=0)
+    return (total / weight).reshape(-1)[size : size + samples]

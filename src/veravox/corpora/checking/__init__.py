@@ -1,0 +1,1 @@
+"""Is a protocol fit to train and test on: leaks between sets, doubled or damaged audio, tell-tale properties."""

@@ -1,0 +1,155 @@
+"""Look a protocol over, or several against each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from veravox.corpora.checking.leaks import separated_pairs, shared_values
+from veravox.corpora.checking.report import KINDS, Finding, Report
+from veravox.corpora.checking.scan import scan
+from veravox.corpora.checking.sound import SHORT_S, damaged, duplicates, near, one_sided
+from veravox.errors import ProtocolError, first_few
+from veravox.tables import BONA_FIDE, SPOOF, Protocol
+
+UNBALANCED = 20.0
+USEFUL = ("speaker_id", "text_id", "attack_id")
+
+
+def read_all(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[Protocol], list[Finding]]:
+    """The protocols that can be read, and a finding for each that cannot.
+
+    Raises:
+        ProtocolError: if a file is not there at all.
+    """
+    protocols, findings = [], []
+    for path in paths:
+        if not Path(path).is_file():
+            raise ProtocolError(f"{str(path)!r} does not exist or is not a file")
+        try:
+            protocols.append(Protocol.read(path))
+        except ProtocolError as error:
+            findings.append(Finding("schema", str(error), [str(path)]))
+    return protocols, findings
+
+
+def check(
+    protocols: Sequence[Protocol],
+    audio: bool = True,
+    near_duplicates: bool = True,
+    cache: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    short_s: float = SHORT_S,
+    progress: Callable[[int], None] = lambda files: None,
+) -> Report:
+    """Check protocols for leaks and for trials that will not do.
+
+    The trials of one protocol and one `split` are a set; so are those of a protocol without splits. Every two
+    sets are held against each other.
+
+    Args:
+        audio: whether recordings are opened.
+        near_duplicates: whether sounds are compared by their fingerprints, too.
+        cache: of the scan (see `scan`).
+        workers: of the scan.
+        short_s: shorter recordings are remarked on.
+        progress: is told how many files of the scan are done.
+    """
+    trials = pl.concat([_trials(protocol, len(protocols) > 1) for protocol in protocols], how="diagonal_relaxed")
+    findings = [*balance(trials), *unknown(trials), *shared_values(trials), *separated_pairs(trials)]
+    if audio:
+        with_audio = [protocol for protocol in protocols if "path" in protocol.frame.columns]
+        heard = [scan(_with_path(protocol), cache, workers, progress) for protocol in with_audio]
+        sound = _heard(trials, with_audio, heard, len(protocols) > 1)
+        findings += [*damaged(sound, short_s), *duplicates(sound), *one_sided(sound)]
+        if near_duplicates:
+            findings += near(sound)
+        trials = sound
+    else:
+        findings += one_sided(trials)
+    order = list(KINDS)
+    return Report(_sets(trials), sorted(findings, key=lambda finding: order.index(finding.kind)), audio)
+
+
+def _trials(protocol: Protocol, several: bool) -> pl.DataFrame:
+    """A protocol's rows with the set that each belongs to and a name for messages."""
+    name = Path(protocol.name).stem if several else ""
+    frame = protocol.frame
+    if "split" in frame.columns:
+        split = pl.col("split").fill_null("no split")
+        group = pl.lit(f"{name}:") + split if several else split
+    else:
+        group = pl.lit(name or "all")
+    prefix = pl.lit(f"{name}:") if several else pl.lit("")
+    frame = frame.with_columns(group.alias("set"), (prefix + pl.col("utterance_id")).alias("trial"))
+    if "label" not in frame.columns:
+        frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias("label"))
+    return frame.rename({"codec": "protocol codec"}) if "codec" in frame.columns else frame
+
+
+def _with_path(protocol: Protocol) -> Protocol:
+    return protocol.with_frame(protocol.frame.filter(pl.col("path").is_not_null()))
+
+
+def _heard(
+    trials: pl.DataFrame, protocols: Sequence[Protocol], heard: Sequence[pl.DataFrame], several: bool
+) -> pl.DataFrame:
+    """The trials with what the scan found of each."""
+    rows = []
+    for protocol, table in zip(protocols, heard, strict=True):
+        names = _trials(_with_path(protocol), several).select("trial", "utterance_id")
+        rows.append(names.join(table, on="utterance_id", maintain_order="left").drop("utterance_id", "version"))
+    if not rows:
+        raise ProtocolError("no protocol has the column 'path', so no audio can be opened; leave audio out")
+    found = pl.concat(rows)
+    own = [name for name in found.columns if name != "trial" and name in trials.columns]
+    return trials.drop(own).join(found, on="trial", how="left", maintain_order="left")
+
+
+def _sets(trials: pl.DataFrame) -> list[dict[str, Any]]:
+    figures = [
+        pl.len().alias("trials"),
+        (pl.col("label") == BONA_FIDE).sum().alias("bonafide"),
+        (pl.col("label") == SPOOF).sum().alias("spoof"),
+        pl.col("label").is_null().sum().alias("unlabelled"),
+    ]
+    for name, column in (("speakers", "speaker_id"), ("generators", "attack_id")):
+        if column in trials.columns:
+            figures.append(pl.col(column).replace("-", None).drop_nulls().n_unique().alias(name))
+    if "duration_s" in trials.columns:
+        figures.append(pl.col("duration_s").cast(pl.Float64, strict=False).sum().round(3).alias("duration_s"))
+    return trials.group_by("set").agg(figures).sort("set").to_dicts()
+
+
+def balance(trials: pl.DataFrame) -> Iterator[Finding]:
+    """Sets with one label only, or far more of one than of the other."""
+    for row in _sets(trials):
+        here, there = row["bonafide"], row["spoof"]
+        if not here and not there:
+            continue
+        if not here or not there:
+            only = SPOOF if there else BONA_FIDE
+            yield Finding("balance", f"{row['set']}: every trial with a label is {only}", [row["set"]])
+        elif max(here, there) / min(here, there) > UNBALANCED:
+            message = f"{row['set']}: {here} bonafide against {there} spoof, more than {UNBALANCED:g} to 1"
+            yield Finding("balance", message, [row["set"]])
+
+
+def unknown(trials: pl.DataFrame) -> Iterator[Finding]:
+    """Columns without which a leak would go unseen, and trials without a label."""
+    blank = trials.filter(pl.col("label").is_null())["trial"].to_list()
+    if blank:
+        yield Finding("unknown", f"{len(blank)} trials have no label: {first_few(blank)}", blank)
+    if trials["set"].n_unique() < 2:
+        return
+    for column in USEFUL:
+        rows = trials.filter(pl.col("label") == SPOOF) if column == "attack_id" else trials
+        there = rows[column].drop_nulls() if column in rows.columns else rows["trial"].clear()
+        if len(there) < len(rows):
+            share = 1 - len(there) / len(rows)
+            message = f"{share:.0%} of the trials have no {column}; leaks among them cannot be seen"
+            yield Finding("unknown", message, [column])

@@ -1,0 +1,76 @@
+"""What two sets of trials share that they should not: speakers, texts, sources, generators, trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from veravox.corpora.checking.report import Finding
+from veravox.errors import first_few
+from veravox.tables import SPOOF
+
+SHARED = {
+    "utterance": ("utterance_id", "trials"),
+    "speaker": ("speaker_id", "speakers"),
+    "text": ("text_id", "texts"),
+    "source": ("source_id", "sources"),
+    "generator": ("attack_id", "generators"),
+}
+"""Kind of leak to the column that shows it, and what its values are called."""
+
+NOBODY = ["-", "", "unknown", "none", "n/a"]
+
+
+def shared_values(trials: pl.DataFrame) -> Iterator[Finding]:
+    """Values that occur in more than one set, by kind and pair of sets.
+
+    Args:
+        trials: with `set` and the columns of a protocol.
+    """
+    for kind, (column, plural) in SHARED.items():
+        if column not in trials.columns:
+            continue
+        rows = trials.filter(pl.col(column).is_not_null() & ~pl.col(column).str.to_lowercase().is_in(NOBODY))
+        if kind == "generator" and "label" in rows.columns:
+            rows = rows.filter(pl.col("label") == SPOOF)
+        counts = rows.group_by(pl.col(column).alias("value"), "set").len("trials")
+        for first, second, values, trials_there in _pairs(counts):
+            message = (
+                f"{first} and {second} share {len(values)} {plural} ({trials_there} trials of {second}): "
+                f"{first_few(values)}"
+            )
+            yield Finding(kind, message, values)
+
+
+def _pairs(counts: pl.DataFrame) -> Iterator[tuple[str, str, list[str], int]]:
+    """Each two sets that share values: their names, the values, and how many trials of the second have them."""
+    names = sorted(counts["set"].unique(), key=_order)
+    places = pl.DataFrame({"set": names, "place": range(len(names))}, schema={"set": pl.String, "place": pl.Int64})
+    placed = counts.join(places, on="set")
+    both = placed.join(placed, on="value", suffix="_other").filter(pl.col("place") < pl.col("place_other"))
+    grouped = both.group_by("place", "place_other").agg(pl.col("value"), pl.col("trials_other").sum())
+    for first, second, values, trials in grouped.sort("place", "place_other").iter_rows():
+        yield names[first], names[second], sorted(values), trials
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Sets to train on come first."""
+    for place, split in enumerate(("train", "dev")):
+        if split in name:
+            return place, name
+    return 2, name
+
+
+def separated_pairs(trials: pl.DataFrame) -> Iterator[Finding]:
+    """Copies (`pair_of`) whose original lies in another set."""
+    if "pair_of" not in trials.columns:
+        return
+    copies = trials.filter(pl.col("pair_of").is_not_null() & (pl.col("pair_of") != "")).select(
+        "set", "utterance_id", "pair_of"
+    )
+    originals = trials.select(pl.col("utterance_id").alias("pair_of"), pl.col("set").alias("other"))
+    apart = copies.join(originals, on="pair_of").filter(pl.col("set") != pl.col("other"))
+    if len(apart):
+        ids = apart["utterance_id"].to_list()
+        yield Finding("pair", f"{len(ids)} copies lie in another set than their original: {first_few(ids)}", ids)

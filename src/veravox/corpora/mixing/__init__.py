@@ -1,0 +1,1 @@
+"""Several protocols into training and test sets: sampled, balanced, with values held out, in folds."""

@@ -1,0 +1,1 @@
+"""From a dataset's files to rows: recognise its layout, list its audio, read its keys, put a Protocol together."""

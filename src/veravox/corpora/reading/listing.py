@@ -1,0 +1,99 @@
+"""Which audio files lie under a folder; nothing is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from veravox.audio.find import AUDIO_SUFFIXES
+from veravox.tables import table_text
+
+
+@dataclass
+class Listing:
+    """Audio files below a folder.
+
+    Args:
+        frame: `path` (relative, with `/`), `stem` (the same without its ending), `name` (the last part of `stem`).
+        broken: links that lead nowhere, relative.
+        undecodable: table text of a name that is not UTF-8, to the name itself.
+    """
+
+    frame: pl.DataFrame
+    broken: list[str] = field(default_factory=list)
+    undecodable: dict[str, str] = field(default_factory=dict)
+
+
+def list_audio(root: str | os.PathLike[str], folders: Sequence[str] = ("",)) -> Listing:
+    """All audio files of some folders below `root`, sorted by path.
+
+    Endings count in any case; hidden files (`._x.wav` of macOS among them) do not count; links are followed,
+    a loop of links once.
+    """
+    found: list[str] = []
+    broken: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    for folder in dict.fromkeys(folders):
+        if os.path.isdir(os.path.join(root, folder)):
+            _walk(os.fspath(root), folder.strip("/"), found, broken, seen)
+    undecodable: dict[str, str] = {}
+    for index, path in enumerate(found):
+        if not path.isascii():
+            text = table_text(path)
+            if text != path:
+                undecodable[text] = path
+                found[index] = text
+    paths = pl.Series("path", found, dtype=pl.String).unique().sort()
+    frame = pl.DataFrame({"path": paths}).with_columns(pl.col("path").str.replace(r"\.[^./]*$", "").alias("stem"))
+    frame = frame.with_columns(pl.col("stem").str.extract(r"([^/]*)$", 1).alias("name"))
+    return Listing(frame, sorted(broken), undecodable)
+
+
+def _walk(root: str, folder: str, found: list[str], broken: list[str], seen: set[tuple[int, int]]) -> None:
+    parts = folder.split("/") if folder else []
+    for depth in range(len(parts)):
+        above = os.stat(os.path.join(root, *parts[:depth]))
+        seen.add((above.st_dev, above.st_ino))  # a link up to here is a loop
+    pending = [folder]
+    while pending:
+        here = pending.pop()
+        full = os.path.join(root, here)
+        status = os.stat(full)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        prefix = f"{here}/" if here else ""
+        with os.scandir(full) as entries:
+            for entry in entries:
+                name = entry.name
+                if name[0] == ".":
+                    continue
+                audio = is_audio_name(name)
+                if audio and (entry.is_file(follow_symlinks=False) or entry.is_file()):
+                    found.append(prefix + name)
+                elif entry.is_dir():
+                    pending.append(prefix + name)
+                elif audio and entry.is_symlink():
+                    broken.append(prefix + name)
+
+
+def is_audio_name(name: str) -> bool:
+    """Whether a file's ending, in any case, is one of audio (or of video with sound)."""
+    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+
+
+def first_match(root: Path, patterns: Iterable[str]) -> Path | None:
+    """The first existing path among patterns relative to `root`; of several matches of one, the first by name."""
+    for pattern in patterns:
+        if not any(character in pattern for character in "*?["):
+            if (root / pattern).exists():
+                return root / pattern
+            continue
+        matches = sorted(path for path in root.glob(pattern) if not path.name.startswith("._"))
+        if matches:
+            return matches[0]
+    return None

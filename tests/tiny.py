@@ -1,0 +1,54 @@
+"""Small detectors and recipes, so that whole journeys take seconds."""
+
+from __future__ import annotations
+
+import torch
+
+from veravox.models import Checkpoint, Detector, DetectorSpec
+from veravox.tables import Calibration
+from veravox.training import Recipe, Stage, Training
+
+TINY = {
+    "front_ends": {"log_mel": {"name": "log_mel", "bands": 40}, "log_spectrogram": "log_spectrogram"},
+    "experts": {
+        "mel": {"front_end": "log_mel", "name": "resnet", "widths": [4, 8], "depths": [1, 1]},
+        "linear": {"front_end": "log_spectrogram", "name": "resnet", "widths": [4, 6], "depths": [1, 1]},
+    },
+    "gate": "attention",
+    "embedding_size": 8,
+    "window_s": 0.5,
+    "level_dbfs": -26.0,
+}
+
+
+def tiny_spec(**changes) -> DetectorSpec:
+    return DetectorSpec.parse({**TINY, **changes})
+
+
+def tiny_checkpoint(seed: int = 0, calibrated: bool = True, **changes) -> Checkpoint:
+    """Random weights with lively batch statistics; not a good detector, but a real one."""
+    torch.manual_seed(seed)
+    detector = Detector(tiny_spec(**changes))
+    detector.train()
+    with torch.no_grad():
+        for _ in range(3):
+            detector(torch.randn(8, detector.spec.window_samples) * 0.1)
+    calibration = Calibration(2.0, -0.5, lower=-0.4, upper=0.3, policy="sliding 0.5 s every 0.5 s")
+    return Checkpoint(
+        detector.eval(), calibration if calibrated else None, {"min_snr_db": -50.0}, {"recipe": "tiny"}
+    )
+
+
+def tiny_recipe(**changes) -> Recipe:
+    options = {
+        "name": "tiny",
+        "description": "for tests",
+        "detector": tiny_spec(),
+        "training": Training(epochs=2, batch_size=16, draws=48, patience=5, learning_rate=2e-3),
+        "stages": (Stage("experts", "experts"), Stage("joint", "joint", {"epochs": 1, "expert_loss_weight": 0.5})),
+        "augmentation": (
+            {"name": "gain", "probability": 0.5},
+            {"name": "noise", "probability": 0.5, "min_snr_db": 20.0, "max_snr_db": 30.0},
+        ),
+    }
+    return Recipe(**{**options, **changes})

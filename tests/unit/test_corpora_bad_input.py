@@ -1,0 +1,221 @@
+"""Each of these goes wrong, or loses trials in silence, in a reader that trusts its input."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from corpora_examples import make_audio, unpack
+from veravox.apps.cli import main
+from veravox.corpora.partialspoof import read_segments
+from veravox.corpora.reading.corpus import read_corpus, recognise
+from veravox.corpora.reading.listing import list_audio
+from veravox.corpora.reading.rows import read_fields
+from veravox.errors import ConfigurationError, CorpusError
+
+LA_KEY = "ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt"
+
+
+def corpus_in(tmp_path, name):
+    root = tmp_path / "data" / name
+    root.mkdir(parents=True)
+    return root, unpack(name, root)
+
+
+def test_the_first_trial_of_a_key_without_header_survives(tmp_path):
+    root, _ = corpus_in(tmp_path, "asvspoof5")
+    assert read_corpus("asvspoof5", root, "train").protocol.utterance_ids[0] == "T_0000000000"
+
+
+def test_missing_keys_are_named_with_the_download_that_holds_them(tmp_path):
+    root, _ = corpus_in(tmp_path, "asvspoof2021_la")
+    (root / "keys/LA/CM/trial_metadata.txt").unlink()
+    with pytest.raises(CorpusError, match=r"LA-keys-full\.tar\.gz"):
+        read_corpus("asvspoof2021_la", root)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("LA_0079 LA_T_1 - bonafide", "line 2: 4 columns where 5 were expected"),
+        ("LA_0079 LA_T_1 - - A01 spoof", "line 2: 6 columns where 5 were expected"),
+        ("LA_0079 LA_T_1 - spoof A01", "line 2: the label 'A01' is unknown; are columns shifted"),
+        ("LA_0079 LA_T_1 - A01 -", "line 2: the label is missing"),
+        ("LA_0079 LA_T_1138215 - - bonafide", "utterance_id must be unique; given more than once: 'LA_T_1138215'"),
+    ],
+)
+def test_a_wrong_line_of_a_key_is_named_and_nothing_is_guessed(tmp_path, line, message):
+    root, _ = corpus_in(tmp_path, "asvspoof2019_la")
+    (root / LA_KEY).write_text(f"LA_0079 LA_T_1138215 - - bonafide\n{line}\n")
+    with pytest.raises(CorpusError, match=message):
+        read_corpus("asvspoof2019_la", root, "train")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff\xfe\x00LA"])
+def test_a_key_that_is_no_text_is_one_clear_line(tmp_path, content):
+    root, _ = corpus_in(tmp_path, "asvspoof2019_la")
+    (root / LA_KEY).write_bytes(content)
+    with pytest.raises(CorpusError, match=r"cm\.train\.trn\.txt' is (empty|not UTF-8)"):
+        read_corpus("asvspoof2019_la", root)
+
+
+def test_windows_line_ends_tabs_and_a_byte_order_mark_do_no_harm(tmp_path):
+    key = tmp_path / "key.txt"
+    key.write_bytes("\ufeffLA_0079\tLA_T_1  - - bonafide \r\n\r\nLA_0079 LA_T_2 - A01 spoof\r\n".encode())
+    rows = read_fields(key, ("speaker", "utterance", "_", "attack", "label"))
+    assert rows.drop("line_number").rows() == [
+        ("LA_0079", "LA_T_1", "-", "bonafide"),
+        ("LA_0079", "LA_T_2", "A01", "spoof"),
+    ]
+    assert rows["line_number"].to_list() == [1, 3]
+
+
+def test_a_quotation_mark_in_the_text_of_mlaad_swallows_no_rows(tmp_path):
+    root, _ = corpus_in(tmp_path, "mlaad")
+    reading = read_corpus("mlaad", root)
+    assert len(reading.protocol) == 4
+    assert '"Oh dear, cried the girl.' in reading.protocol.frame["transcript"].to_list()
+    assert any("every trial here is spoof" in note for note in reading.notes)
+
+
+def test_bona_fide_in_the_spelling_of_in_the_wild_is_not_lost(tmp_path):
+    root, _ = corpus_in(tmp_path, "in_the_wild")
+    labels = read_corpus("in_the_wild", root).protocol.frame["label"].to_list()
+    assert labels == ["spoof", "spoof", "spoof", "bonafide"]
+
+
+def test_a_missing_column_is_answered_with_the_nearest_one(tmp_path):
+    root, _ = corpus_in(tmp_path, "in_the_wild")
+    (root / "meta.csv").write_text("file,speaker,labels\n0.wav,x,spoof\n")
+    with pytest.raises(
+        CorpusError, match=r"no column 'label'; found: file, speaker, labels \(did you mean 'labels'"
+    ):
+        read_corpus("in_the_wild", root)
+
+
+def test_an_unreadable_mp3_is_listed_by_the_scan_and_kept(tmp_path, capsys):
+    root, _ = corpus_in(tmp_path, "fake_or_real")
+    (root / "for-original/testing/fake/file2.mp3").write_bytes(b"ID3\x04 this is not sound")
+    out = tmp_path / "for.csv"
+    with pytest.raises(SystemExit) as stopped:
+        main(["protocol", "make", "fake_or_real", str(root), "--out", str(out), "--scan", "--quiet"])
+    assert stopped.value.code == 1
+    said = capsys.readouterr()
+    assert "file2.mp3" in said.err
+    assert "6 trials" in said.out
+    problems = (tmp_path / "for.problems.csv").read_text()
+    assert "unreadable,for-original/testing/fake/file2.mp3" in problems
+    with pytest.raises(SystemExit):
+        main(["protocol", "make", "auto", str(root), "--out", str(out), "--scan", "--quiet", "--drop-failed"])
+    assert "5 trials" in capsys.readouterr().out
+
+
+def test_one_stem_in_several_folders_is_several_trials(tmp_path):
+    root, _ = corpus_in(tmp_path, "wavefake")
+    ids = read_corpus("wavefake", root).protocol.utterance_ids
+    assert {"ljspeech_melgan/LJ001-0001_gen", "ljspeech_waveglow/LJ001-0001"} <= set(ids)
+
+
+def test_links_are_followed_loops_once_and_dead_links_are_listed(tmp_path):
+    real = make_audio(tmp_path / "elsewhere/real.wav")
+    root = tmp_path / "pair"
+    make_audio(root / "real/a.wav", 1)
+    make_audio(root / "fake/b.wav", 2)
+    (root / "real/link.wav").symlink_to(real)
+    (root / "real/loop").symlink_to(root, target_is_directory=True)
+    (root / "fake/dead.wav").symlink_to(tmp_path / "gone.wav")
+    reading = read_corpus("auto", root)
+    ids = reading.protocol.utterance_ids
+    assert set(ids) == {"real/a", "real/link", "fake/b"}
+    assert reading.missing == ["fake/dead.wav"]
+
+
+def test_hidden_files_other_files_and_endings_in_capitals(tmp_path):
+    for name in ("A.WAV", "b.Flac", "._c.wav", ".hidden/d.wav", "e.txt", "sub.wav/f.mp3"):
+        make_audio(tmp_path / name)
+    assert list_audio(tmp_path).frame["path"].to_list() == ["A.WAV", "b.Flac", "sub.wav/f.mp3"]
+
+
+def test_audio_converted_to_another_format_is_still_found(tmp_path):
+    root, _ = corpus_in(tmp_path, "asvspoof2019_la")
+    flac = root / "ASVspoof2019_LA_dev/flac/LA_D_1047731.flac"
+    make_audio(flac.with_suffix(".wav"))
+    flac.unlink()
+    reading = read_corpus("asvspoof2019_la", root, "dev")
+    assert reading.missing == []
+    assert "ASVspoof2019_LA_dev/flac/LA_D_1047731.wav" in reading.protocol.frame["path"].to_list()
+
+
+def test_a_name_that_is_not_utf8_is_read_and_said(tmp_path):
+    make_audio(tmp_path / "real/a.wav")
+    make_audio(tmp_path / "fake/b.wav")
+    os.rename(tmp_path / "fake/b.wav", os.fsencode(tmp_path / "fake") + b"/b\xff.wav")
+    reading = read_corpus("folder_pair", tmp_path)
+    assert any("not UTF-8" in note for note in reading.notes)
+    assert all(os.path.isfile(path) for path in reading.protocol.audio_paths())
+
+
+def test_a_root_that_holds_several_corpora_or_none_is_answered_with_their_names(tmp_path):
+    both = tmp_path / "both"
+    both.mkdir()
+    unpack("asvspoof2021_la", both)
+    unpack("asvspoof2021_df", both)
+    with pytest.raises(CorpusError, match=r"holds several corpora: asvspoof2021_df .* asvspoof2021_la"):
+        recognise(both)
+    with pytest.raises(CorpusError, match=r"both' \(asvspoof2021_\w+; the given folder is one level too high\)"):
+        recognise(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="it is empty"):
+        read_corpus("in_the_wild", tmp_path / "empty")
+    with pytest.raises(CorpusError, match="does not exist"):
+        read_corpus("auto", tmp_path / "none")
+
+
+def test_an_option_that_the_corpus_does_not_have_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigurationError, match="has no option 'versoin'; did you mean 'version'"):
+        read_corpus("fake_or_real", tmp_path, options={"versoin": "norm"})
+    with pytest.raises(ConfigurationError, match="unknown corpus 'in_the_wlid'; did you mean 'in_the_wild'"):
+        read_corpus("in_the_wlid", tmp_path)
+
+
+def test_zero_and_one_as_labels_are_never_guessed(tmp_path):
+    make_audio(tmp_path / "a.wav")
+    (tmp_path / "list.csv").write_text("file,label\na.wav,1\n")
+    with pytest.raises(CorpusError, match="0 and 1, whose meaning differs"):
+        read_corpus("table", tmp_path / "list.csv")
+    reading = read_corpus("table", tmp_path / "list.csv", options={"bona_fide": "0", "spoof": "1"})
+    assert reading.protocol.frame["label"].to_list() == ["spoof"]
+    with pytest.raises(CorpusError, match="no column 'flie'; did you mean 'file'"):
+        read_corpus("table", tmp_path / "list.csv", options={"path": "flie"})
+
+
+def test_segment_labels_become_runs_in_seconds(tmp_path):
+    root, _ = corpus_in(tmp_path, "partialspoof")
+    segments = read_segments(root, "train").frame
+    assert segments.filter(utterance_id="CON_T_0000001").select("start_s", "end_s", "label").rows() == [
+        (0.0, 0.16, "bonafide"),
+        (0.16, 0.48, "spoof"),
+        (0.48, 0.64, "bonafide"),
+        (0.64, 0.8, "spoof"),
+    ]
+    assert segments.filter(utterance_id="LA_T_1138215")["label"].to_list() == ["bonafide"]
+
+
+class Trap:
+    def __reduce__(self):
+        return (os.system, ("exit 1",))
+
+
+@pytest.mark.parametrize("payload", [Trap(), [1, 2], {"a": 3}])
+def test_segment_labels_that_are_more_than_labels_are_refused(tmp_path, payload):
+    root, _ = corpus_in(tmp_path, "partialspoof")
+    path = root / "segment_labels/train_seglab_0.16.npy"
+    np.save(path, np.array(payload, dtype=object), allow_pickle=True)
+    with pytest.raises(CorpusError, match=r"train_seglab_0\.16\.npy"):
+        read_segments(root, "train")
+    path.write_bytes(b"\x93NUMPY" + pickle.dumps(payload))
+    with pytest.raises(CorpusError):
+        read_segments(root, "train")

@@ -1,0 +1,296 @@
+"""A score is the same however it is computed, and says what it rests on."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+import torch
+
+import veravox
+from tiny import tiny_checkpoint
+from veravox.audio import WindowPolicy
+from veravox.errors import AudioError, CheckpointError, ConfigurationError, OutputError, ScoringError
+from veravox.models import read_checkpoint, write_checkpoint
+from veravox.scoring import api, merge, output, score_to_file
+from veravox.scoring.api import detector_policy
+from veravox.scoring.verdict import cautions_of, worst_span
+from veravox.tables import Protocol, Scores, protocol_from_paths, read_protocol
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    torch.set_num_threads(1)
+    return tiny_checkpoint()
+
+
+@pytest.fixture(scope="module")
+def protocol(samples):
+    whole = read_protocol(samples / "protocol.csv")
+    return whole.with_frame(whole.frame.sample(24, seed=1))
+
+
+@pytest.fixture(scope="module")
+def scores(checkpoint, protocol):
+    return veravox.score(checkpoint, protocol, windows=True, workers=1)
+
+
+def test_a_score_is_the_weighted_sum_of_its_experts_in_every_window(checkpoint, protocol, scores):
+    assert scores.experts == ["mel", "linear"]
+    weights = scores.frame.select("gate_weight.mel", "gate_weight.linear").to_numpy()
+    assert np.allclose(weights.sum(axis=1), 1, atol=1e-6)
+    path = protocol.audio_paths()[0]
+    waveform, rate = soundfile.read(path, dtype="float32")
+    verdict = veravox.score_waveform(checkpoint, waveform, rate)
+    assert verdict.score == pytest.approx(scores.frame["score"][0], abs=1e-5)
+    assert verdict.score == pytest.approx(np.mean([window[2] for window in verdict.windows]), abs=1e-9)
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (7, 2), (64, 1)])
+def test_a_score_does_not_depend_on_batch_or_neighbours(checkpoint, protocol, scores, batch_size, workers):
+    again = veravox.score(checkpoint, protocol, batch_size=batch_size, workers=workers)
+    assert np.allclose(again.frame["score"], scores.frame["score"], atol=1e-5)
+    assert again.frame["utterance_id"].equals(scores.frame["utterance_id"])
+
+
+def test_windows_cover_each_recording_and_average_to_its_score(scores):
+    assert scores.windows is not None
+    means = scores.windows.group_by("utterance_id").agg(pl.col("score").mean(), pl.col("end_s").max())
+    joined = scores.frame.join(means, on="utterance_id")
+    assert np.allclose(joined["score"], joined["score_right"], atol=1e-9)
+    assert np.allclose(joined["end_s"], joined["duration_s"], atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_a_killed_run_resumes_on_a_block_border_and_gives_the_same_file(
+    tmp_path, checkpoint, protocol, monkeypatch, suffix
+):
+    monkeypatch.setattr(api, "BLOCK_TRIALS", 5)
+    monkeypatch.setattr(output, "BLOCK_TRIALS", 5)
+    policy = detector_policy(checkpoint, "sliding")
+    score_to_file(checkpoint, protocol, tmp_path / f"whole{suffix}", policy, windows=True)
+    judged = []
+
+    def die_at_13(verdict):
+        judged.append(verdict)
+        if len(judged) == 13:
+            raise MemoryError("killed")
+
+    cut = tmp_path / f"cut{suffix}"
+    with pytest.raises(MemoryError):
+        score_to_file(checkpoint, protocol, cut, policy, windows=True, on_trial=die_at_13)
+    assert not cut.exists()
+    fresh = []
+    monkeypatch.setattr(output, "verdicts", lambda *a, **k: (fresh.append(v) or v for v in api.verdicts(*a, **k)))
+    score_to_file(checkpoint, protocol, cut, policy, windows=True, resume=True)
+    assert len(fresh) == len(protocol) - 10
+    assert cut.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_resume_refuses_blocks_of_another_run(tmp_path, checkpoint, protocol):
+    policy = detector_policy(checkpoint, "sliding")
+    with pytest.raises(MemoryError):
+        _killed(checkpoint, protocol, tmp_path / "s.csv", policy)
+    other = detector_policy(checkpoint, "first")
+    with pytest.raises(ScoringError, match="without --resume"):
+        score_to_file(checkpoint, protocol, tmp_path / "s.csv", other, resume=True)
+
+
+def _killed(checkpoint, protocol, out, policy):
+    def die(verdict):
+        raise MemoryError
+
+    score_to_file(checkpoint, protocol, out, policy, on_trial=die)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_shards_merge_to_the_whole(tmp_path, checkpoint, protocol, suffix):
+    policy = detector_policy(checkpoint, "sliding")
+    whole = score_to_file(checkpoint, protocol, tmp_path / f"whole{suffix}", policy)
+    files = []
+    for index in (3, 1, 2):
+        files.append(tmp_path / f"part{index}{suffix}")
+        score_to_file(checkpoint, protocol, files[-1], policy, shard=(index, 3))
+    merged = merge(files, tmp_path / f"merged{suffix}", protocol)
+    assert merged.frame["utterance_id"].to_list() == protocol.utterance_ids
+    assert np.allclose(merged.frame["score"], whole.frame["score"], atol=1e-5)
+    with pytest.raises(ScoringError, match="missing '2'"):
+        merge(files[:2], tmp_path / f"m{suffix}")
+    with pytest.raises(ScoringError, match="doubled '1'"):
+        merge([*files, files[1]], tmp_path / f"m{suffix}")
+    assert not (tmp_path / f"m{suffix}").exists()
+
+
+def test_one_broken_file_leaves_all_other_results(tmp_path, checkpoint, protocol):
+    broken = tmp_path / "broken.wav"
+    broken.write_text("not audio")
+    paths = [protocol.audio_paths()[0], str(broken), protocol.audio_paths()[1]]
+    with pytest.raises(AudioError, match=r"broken\.wav"):
+        veravox.score(checkpoint, protocol_from_paths(paths))
+    scores = veravox.score(checkpoint, protocol_from_paths(paths), on_error="collect")
+    assert scores.frame["utterance_id"].to_list() == [paths[0], paths[2]]
+    assert scores.failures["utterance_id"].to_list() == [str(broken)]
+    score_to_file(checkpoint, protocol_from_paths(paths), tmp_path / "s.csv", detector_policy(checkpoint, "first"))
+    again = Scores.read(tmp_path / "s.csv")
+    assert again.failures["path"].to_list() == [str(broken)]
+    with pytest.raises(ScoringError, match="'raise' or 'collect'"):
+        veravox.score(checkpoint, protocol, on_error="ignore")
+
+
+def test_a_detector_that_gives_nan_raises_and_names_the_file(protocol):
+    sick = tiny_checkpoint()
+    with torch.no_grad():
+        sick.detector.mixture.experts["mel"].head[1].weight.fill_(math.nan)
+    with pytest.raises(ScoringError, match=protocol.frame["path"][0]):
+        veravox.score(sick, protocol)
+
+
+def test_without_calibration_the_score_is_the_logit_and_says_so(protocol, scores):
+    raw = veravox.score(tiny_checkpoint(calibrated=False), protocol)
+    assert raw.frame["verdict"].unique().to_list() == ["uncalibrated"]
+    assert raw.frame["p_spoof"].null_count() == len(raw)
+    assert np.allclose(2.0 * raw.frame["score"] - 0.5, scores.frame["score"], atol=1e-5)
+
+
+def test_the_most_spoof_like_ten_seconds_are_found():
+    policy = WindowPolicy("sliding", 2 * RATE, 2 * RATE)
+    logits = np.ones(30)
+    logits[12:17] = -4.0
+    starts = policy.starts(60 * RATE)
+    assert worst_span(logits, starts, policy) == (12, 16)
+    assert worst_span(logits[:5], starts[:5], policy) is None
+    half = WindowPolicy("sliding", 2 * RATE, RATE)
+    first, last = worst_span(np.linspace(1, 0, 59), half.starts(60 * RATE), half)
+    assert (half.starts(60 * RATE)[last] + 2 * RATE - half.starts(60 * RATE)[first]) / RATE == 10
+
+
+def test_ten_faked_seconds_in_a_long_recording_do_not_drown(checkpoint, monkeypatch):
+    from veravox.scoring.engine import Judged
+    from veravox.scoring.verdict import Judge
+
+    policy = WindowPolicy("sliding", RATE // 2, RATE // 2)
+    logits = np.full(400, 2.0)
+    logits[100:120] = -3.0
+    trial = Judged(
+        0, "x", policy.starts(200 * RATE), logits, np.stack([logits, logits], 1), np.full((400, 2), 0.5)
+    )
+    verdict = Judge(checkpoint, policy).verdict(trial, "x", "x")
+    assert verdict.score > 0
+    assert verdict.verdict == "uncertain"
+    assert verdict.worst == (50.0, 60.0, pytest.approx(-6.5))
+    assert "50.0 to 60.0 s alone would be judged spoof" in verdict.cautions[0].message
+
+
+def tone(seconds, hertz=200.0, amplitude=0.3):
+    times = np.arange(int(seconds * RATE)) / RATE
+    return (amplitude * np.sin(2 * np.pi * hertz * times) * (1 + np.sin(2 * np.pi * 3 * times))).astype(np.float32)
+
+
+def test_recordings_outside_the_training_audio_are_uncertain_and_say_why(checkpoint):
+    limits = {"min_bandwidth_hz": 3000.0, "min_snr_db": 10.0, "max_clipped_share": 0.01, "max_dc_offset": 0.05}
+    tests = {caution.test for caution in cautions_of(_quality(tone(2.0)), limits)}
+    assert "bandwidth" in tests
+    assert "length" in {caution.test for caution in cautions_of(_quality(tone(0.2)), limits)}
+    assert "silence" in {caution.test for caution in cautions_of(_quality(np.zeros(RATE, np.float32)), limits)}
+    clipped = np.clip(tone(2.0, amplitude=3.0), -1, 1)
+    assert "clipping" in {caution.test for caution in cautions_of(_quality(clipped), limits)}
+    assert "dc" in {caution.test for caution in cautions_of(_quality(tone(2.0) * 0.5 + 0.3), limits)}
+    silent = veravox.score_waveform(checkpoint, np.zeros(RATE, np.float32), RATE)
+    assert silent.verdict == "uncertain"
+    assert math.isfinite(silent.score)
+
+
+def _quality(waveform):
+    from veravox.audio import QualityMeter
+
+    meter = QualityMeter(RATE)
+    meter.update(waveform)
+    return meter.result()
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (np.zeros((2, 100), np.float32), "1-D array"),
+        (np.zeros(100, np.int16), "int16"),
+        (np.zeros(0, np.float32), "no samples"),
+        (np.array([0.0, np.nan, np.inf]), "2 samples that are not finite, first at '1'"),
+    ],
+)
+def test_a_wrong_waveform_is_refused(checkpoint, waveform, message):
+    with pytest.raises(AudioError, match=message):
+        veravox.score_waveform(checkpoint, waveform, RATE)
+
+
+def test_another_sample_rate_or_level_barely_moves_the_score(checkpoint, protocol):
+    waveform, rate = soundfile.read(protocol.audio_paths()[3], dtype="float64")
+    reference = veravox.score_waveform(checkpoint, waveform, rate).score
+    assert veravox.score_waveform(checkpoint, 0.1 * waveform, rate).score == pytest.approx(reference, abs=1e-3)
+
+
+def test_a_checkpoint_comes_back_as_it_was_and_a_damaged_one_is_named(tmp_path, checkpoint, protocol, scores):
+    path = write_checkpoint(checkpoint, tmp_path / "run")
+    again = veravox.load_detector(tmp_path / "run", device="cpu")
+    assert again.calibration == checkpoint.calibration
+    assert len(again.sha256) == 64
+    assert veravox.score(again, protocol).frame["score"].equals(scores.frame["score"])
+    data = path.read_bytes()
+    for cut in (0, 5, 100, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut.safetensors").write_bytes(data[:cut])
+        with pytest.raises(CheckpointError, match="cut short"):
+            read_checkpoint(tmp_path / "cut.safetensors")
+    with pytest.raises(CheckpointError, match="no detector 'mile-slm'"):
+        veravox.load_detector("mile-slm")
+
+
+def test_a_checkpoint_of_an_unknown_version_or_with_foreign_weights_is_refused(tmp_path, checkpoint):
+    import safetensors.torch
+
+    path = write_checkpoint(checkpoint, tmp_path / "run")
+    with safetensors.safe_open(path, framework="pt") as opened:
+        header = json.loads(opened.metadata()["veravox"])
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+    def rewritten(header, weights):
+        safetensors.torch.save_file(weights, tmp_path / "x.safetensors", {"veravox": json.dumps(header)})
+        return tmp_path / "x.safetensors"
+
+    with pytest.raises(CheckpointError, match="checkpoint version 99, this veravox reads 1"):
+        read_checkpoint(rewritten(header | {"format_version": 99}, weights))
+    fewer = dict(list(weights.items())[1:])
+    with pytest.raises(CheckpointError, match="weights do not fit its own description"):
+        read_checkpoint(rewritten(header, fewer))
+    name = next(name for name, tensor in weights.items() if tensor.is_floating_point())
+    with pytest.raises(CheckpointError, match="not finite"):
+        read_checkpoint(rewritten(header, weights | {name: weights[name] * math.nan}))
+    header["detector"]["gate"] = {"name": "transfomer"}
+    with pytest.raises(CheckpointError, match="unknown gate 'transfomer'"):
+        read_checkpoint(rewritten(header, weights))
+    safetensors.torch.save_file(weights, tmp_path / "bare.safetensors")
+    with pytest.raises(CheckpointError, match="no veravox header"):
+        read_checkpoint(tmp_path / "bare.safetensors")
+
+
+def test_wrong_requests_are_refused_before_anything_is_scored(tmp_path, checkpoint, protocol):
+    with pytest.raises(ConfigurationError, match="'random' is for training"):
+        veravox.score(checkpoint, protocol, policy="random")
+    with pytest.raises(OutputError, match="ending must be one of"):
+        score_to_file(checkpoint, protocol, tmp_path / "s.xlsx", detector_policy(checkpoint, "first"))
+    with pytest.raises(veravox.errors.ProtocolError, match="column 'path' is missing"):
+        veravox.score(checkpoint, Protocol(pl.DataFrame({"utterance_id": ["a"]})))
+    with pytest.raises(ConfigurationError, match="device 'gpu9' cannot be used"):
+        veravox.load_detector(device="gpu9")
+
+
+def test_another_policy_than_the_calibrations_is_warned_of(checkpoint):
+    from veravox.scoring.verdict import Judge
+
+    assert Judge(checkpoint, detector_policy(checkpoint, "sliding")).policy_warning is None
+    assert "'first 0.5 s'" in Judge(checkpoint, detector_policy(checkpoint, "first")).policy_warning

@@ -1,0 +1,203 @@
+"""Training is exact: balanced, repeatable, resumable to the bit, and blind to eval."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from tiny import tiny_recipe
+from veravox.batches import EpochSampler
+from veravox.errors import ConfigurationError, TrainingError
+from veravox.models import read_checkpoint
+from veravox.tables import Protocol, read_protocol
+from veravox.training import Recipe, Stage, Training, change, fit, read_recipe, smoothed_cross_entropy
+from veravox.training.state import read_state, write_state
+
+
+@pytest.fixture
+def data(samples):
+    protocol = read_protocol(samples / "protocol.csv")
+    train, dev = protocol.where(split="train"), protocol.where(split="dev")
+    return train, dev.with_frame(dev.frame.sample(16, seed=4))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def weights_of(folder):
+    return read_checkpoint(folder).detector.state_dict()
+
+
+def test_a_run_leaves_checkpoint_metrics_events_dev_scores_and_its_recipe(tmp_path, data):
+    lines: list[str] = []
+    checkpoint = fit(tiny_recipe(), *data, tmp_path / "run", workers=0, say=lines.append)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"detector.safetensors", "metrics.jsonl", "events", "dev_scores.csv", "recipe.yaml"} <= names
+    records = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [record["stage"] for record in records] == ["experts", "experts", "joint"]
+    assert all(0 <= record["dev_eer"] <= 1 and record["train_loss"] > 0 for record in records)
+    assert read_recipe(tmp_path / "run/recipe.yaml").to_dict() == tiny_recipe().to_dict()
+    again = read_checkpoint(tmp_path / "run")
+    assert again.calibration == checkpoint.calibration
+    assert again.calibration is not None
+    assert "16 dev utterances" in again.calibration.fitted_on
+    assert again.provenance["data"]["train"]["trials"] == len(data[0])
+    assert again.limits["min_bandwidth_hz"] > 500
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize("stop_after", [2, 5, 8])
+def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path, data, stop_after):
+    fit(tiny_recipe(), *data, tmp_path / "whole", workers=0, say=lambda line: None)
+    steps = Counter()
+
+    @contextmanager
+    def interrupt(what, total):
+        def advance(count):
+            if what != "dev":
+                steps["done"] += count
+                if steps["done"] == stop_after and count:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        yield advance
+
+    with pytest.raises(TrainingError, match="go on with --resume"):
+        fit(tiny_recipe(), *data, tmp_path / "cut", workers=0, progress=interrupt, say=lambda line: None)
+    fit(tiny_recipe(), *data, tmp_path / "cut", workers=0, resume=True, say=lambda line: None)
+    whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
+    assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
+    assert (tmp_path / "whole/metrics.jsonl").read_text() == (tmp_path / "cut/metrics.jsonl").read_text()
+
+
+def test_workers_change_no_weight(tmp_path, data):
+    recipe = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),))
+    fit(recipe, *data, tmp_path / "none", workers=0, say=lambda line: None)
+    fit(recipe, *data, tmp_path / "two", workers=2, say=lambda line: None)
+    none, two = weights_of(tmp_path / "none"), weights_of(tmp_path / "two")
+    assert all(torch.equal(none[name], two[name]) for name in none)
+
+
+def test_eval_trials_and_shared_trials_are_refused(tmp_path, data, samples):
+    train, dev = data
+    held_out = read_protocol(samples / "protocol.csv").where(split="eval")
+    with pytest.raises(TrainingError, match="eval trials given as dev"):
+        fit(tiny_recipe(), train, held_out, tmp_path / "a", say=print)
+    with pytest.raises(TrainingError, match="eval trials given as train"):
+        fit(tiny_recipe(), held_out, dev, tmp_path / "b", say=print)
+    with pytest.raises(TrainingError, match="in both train and dev"):
+        fit(tiny_recipe(), train, train, tmp_path / "c", say=print)
+    with pytest.raises(TrainingError, match="needs both bona fide and spoof"):
+        fit(tiny_recipe(), train.where(label="spoof"), dev, tmp_path / "d", say=print)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_a_run_is_not_overwritten_and_another_recipe_does_not_resume_it(tmp_path, data):
+    recipe = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),))
+    fit(recipe, *data, tmp_path / "run", workers=0, say=lambda line: None)
+    with pytest.raises(TrainingError, match="already holds a run"):
+        fit(recipe, *data, tmp_path / "run", workers=0)
+    with pytest.raises(TrainingError, match="another recipe or other data"):
+        fit(change(recipe, ["seed=5"]), *data, tmp_path / "run", workers=0, resume=True)
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        fit(recipe, *data, tmp_path / "other", workers=0, resume=True)
+
+
+def test_frozen_parts_keep_their_weights_and_their_statistics(tmp_path, data):
+    first = (Stage("experts", "experts", {"epochs": 1, "draws": 32}),)
+    gate = Stage("joint", "joint", {"epochs": 1, "draws": 32, "freeze": ["experts"]})
+    fit(tiny_recipe(stages=first), *data, tmp_path / "a", workers=0, say=lambda line: None)
+    fit(tiny_recipe(stages=(*first, gate)), *data, tmp_path / "b", workers=0, say=lambda line: None)
+    before, after = weights_of(tmp_path / "a"), weights_of(tmp_path / "b")
+    experts = [name for name in before if ".experts." in name]
+    assert experts
+    assert all(torch.equal(before[name], after[name]) for name in experts)
+    assert not all(torch.equal(before[name], after[name]) for name in before if ".gate." in name)
+
+
+def test_an_epoch_draws_every_stratum_equally_and_each_trial_in_turn():
+    labels = ["bonafide"] * 10 + ["spoof"] * 30
+    protocol = Protocol.from_rows([{"utterance_id": str(i), "label": label} for i, label in enumerate(labels)])
+    sampler = EpochSampler(protocol, ["label"], draws=40, batch_size=8, seed=1)
+    for batch in sampler:
+        assert sum(draw.trial < 10 for draw in batch) == 4
+    counts = Counter(int(trial) for trial in sampler.order(0))
+    assert {counts[trial] for trial in range(10)} == {2}
+    assert max(counts[trial] for trial in range(10, 40)) == 1
+    assert not np.array_equal(sampler.order(0), sampler.order(1))
+
+
+def test_ranks_share_each_batch_and_a_position_is_where_iteration_starts():
+    protocol = Protocol.from_rows([{"utterance_id": str(i)} for i in range(20)])
+    whole = list(EpochSampler(protocol, [], 20, 6, seed=3))
+    parts = [list(EpochSampler(protocol, [], 20, 6, 3, rank, 2)) for rank in range(2)]
+    for batch, (first, second) in zip(whole, zip(*parts, strict=True), strict=True):
+        assert sorted(batch) == sorted(first + second)
+    sampler = EpochSampler(protocol, [], 20, 6, seed=3)
+    sampler.set_position(0, 2)
+    assert list(sampler) == whole[2:]
+
+
+def test_the_loss_is_the_two_class_cross_entropy_with_label_smoothing():
+    torch.manual_seed(0)
+    pairs, targets = torch.randn(9, 2), torch.randint(0, 2, (9,))
+    ours = smoothed_cross_entropy(pairs[:, 1] - pairs[:, 0], targets.float(), 0.2)
+    assert ours.item() == pytest.approx(
+        torch.nn.functional.cross_entropy(pairs, targets, label_smoothing=0.2).item()
+    )
+
+
+def test_a_state_keeps_tensors_numbers_and_the_types_of_keys(tmp_path):
+    state = {"a": [1, 2.5, None, float("inf")], 3: {"t": torch.arange(4)}, "e": {}}
+    write_state(tmp_path / "s.safetensors", state)
+    again = read_state(tmp_path / "s.safetensors")
+    assert again["a"] == state["a"]
+    assert torch.equal(again[3]["t"], torch.arange(4))
+    (tmp_path / "s.safetensors").write_bytes((tmp_path / "s.safetensors").read_bytes()[:-3])
+    with pytest.raises(TrainingError, match="damaged"):
+        read_state(tmp_path / "s.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.epoch=3", "did you mean 'epochs'"),
+        ("trainin.epochs=3", "did you mean 'training'"),
+        ("stages.jiont.epochs=3", "did you mean 'joint'"),
+        ("training.epochs=many", "'epochs' must be int"),
+        ("detector.gate.name=atention", "did you mean 'attention'"),
+        ("detector.experts.mel.width=[1]", "did you mean 'widths'"),
+        ("training.epochs", "write FIELD=VALUE"),
+    ],
+)
+def test_a_misspelt_setting_is_answered_with_the_nearest_word(setting, message):
+    with pytest.raises(ConfigurationError, match=message):
+        change(tiny_recipe(), [setting])
+
+
+def test_settings_change_all_stages_or_one():
+    recipe = change(tiny_recipe(), ["training.epochs=7", "seed=3", "detector.gate=concat"])
+    assert [recipe.stage_training(index).epochs for index in range(2)] == [7, 7]
+    assert recipe.detector.gate.name == "concat"
+    one = change(tiny_recipe(), ["stages.joint.epochs=4"])
+    assert [one.stage_training(index).epochs for index in range(2)] == [2, 4]
+
+
+def test_a_recipe_survives_yaml(tmp_path):
+    (tmp_path / "r.yaml").write_text(tiny_recipe().to_yaml())
+    assert read_recipe(tmp_path / "r.yaml").to_dict() == tiny_recipe().to_dict()
+    (tmp_path / "bad.yaml").write_text("a: [1\nb: 2")
+    with pytest.raises(ConfigurationError, match="is not YAML"):
+        read_recipe(tmp_path / "bad.yaml")
+    with pytest.raises(ConfigurationError, match="needs the option 'name'"):
+        Recipe.parse({})
+    with pytest.raises(ConfigurationError, match="batch_size at least 2"):
+        Training(batch_size=1)
