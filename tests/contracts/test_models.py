@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +38,32 @@ SMALL: dict[str, dict[str, Any]] = {
 """Options that make an entry quick, or free of its own window length."""
 
 
+def tiny_model(kind: str, **settings: Any) -> str:
+    """The folder of a small random pretrained model."""
+    transformers = pytest.importorskip("transformers", reason="the extra 'ssl' is not installed")
+    folder = str(Path(tempfile.gettempdir()) / f"veravox-contracts-{os.getpid()}-{kind}")
+    if not Path(folder).exists():
+        config = transformers.AutoConfig.for_model(kind, **settings)
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def options_of(front_end: str) -> dict[str, Any]:
+    """Options that a front end cannot do without."""
+    if front_end == "ssl":
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+        convolutions = {"conv_dim": [8] * 3, "conv_kernel": [10, 3, 3], "conv_stride": [5, 8, 8]}
+        places = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+        return {"model": tiny_model("wav2vec2", num_feat_extract_layers=3, **sizes, **convolutions, **places)}
+    if front_end == "whisper":
+        layers = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 1, "max_source_positions": 100}
+        heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+        rest = {"encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": 60, "pad_token_id": 0}
+        return {"model": tiny_model("whisper", **layers, **heads, **rest)}
+    return {}
+
+
 def windows(count: int = 4, seed: int = 0) -> Tensor:
     return 0.1 * torch.randn(count, SAMPLES, generator=torch.Generator().manual_seed(seed))
 
@@ -45,7 +76,7 @@ def loudest_and_silence() -> Tensor:
 
 def description(front_end: str, expert: str) -> dict[str, Any]:
     return {
-        "front_ends": {"heard": {"name": front_end, **SMALL.get(front_end, {})}},
+        "front_ends": {"heard": {"name": front_end, **options_of(front_end)}},
         "experts": {"only": {"front_end": "heard", "name": expert, **SMALL.get(expert, {})}},
         "window_s": WINDOW_S,
     }
@@ -83,7 +114,7 @@ def without_gradient(module: nn.Module) -> list[str]:
 
 @pytest.mark.parametrize("name", FRONT_ENDS.names())
 def test_a_front_end_gives_finite_features_of_one_shape_whoever_its_neighbours_are(name):
-    front_end = FRONT_ENDS.build(Spec(name, SMALL.get(name, {})), sample_rate_hz=16000).eval()
+    front_end = FRONT_ENDS.build(Spec(name, options_of(name)), sample_rate_hz=16000).eval()
     with torch.inference_mode():
         features = front_end(windows())
         alone = front_end(windows()[2:3])

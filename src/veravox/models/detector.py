@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,6 +151,9 @@ class Detector(nn.Module):
 
     Args:
         spec: what to build.
+    Attributes:
+        spec: the same, and what front ends read from other files.
+        trainable: names of the parameters that may learn; the others are frozen by their part's own options.
     Raises:
         ConfigurationError: for a wrong name or option, or a part tied to another window length.
     """
@@ -161,6 +165,7 @@ class Detector(nn.Module):
         self.front_ends: nn.ModuleDict = nn.ModuleDict(
             {name: FRONT_ENDS.build(item, sample_rate_hz=SAMPLE_RATE_HZ) for name, item in spec.front_ends.items()}
         )
+        self.spec = spec = self._portable(spec)
         shapes = self._feature_shapes()
         experts: dict[str, Expert] = {
             name: EXPERTS.build(item.spec, feature_shape=shapes[item.front_end])
@@ -178,6 +183,15 @@ class Detector(nn.Module):
                     f"the detector has {spec.window_s:g} s; set window_s to match"
                 )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trainable = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def _portable(self, spec: DetectorSpec) -> DetectorSpec:
+        """The spec with what front ends read from other files written into it, so that a checkpoint needs none."""
+        added = {
+            name: Spec(item.name, {**item.options, **getattr(self.front_ends[name], "portable_options", {})})
+            for name, item in spec.front_ends.items()
+        }
+        return dataclasses.replace(spec, front_ends=added)
 
     @torch.no_grad()
     def _feature_shapes(self) -> dict[str, tuple[int, ...]]:

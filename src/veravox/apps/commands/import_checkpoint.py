@@ -10,11 +10,21 @@ import typer
 
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A foreign PyTorch file: a state dict.")],
-    expert: Annotated[str, typer.Option(help="Whose weights they are: aasist, aasist_l.")],
+    expert: Annotated[str, typer.Option(help="Whose weights they are: aasist, aasist_l, or ssl (fairseq).")],
     out: Annotated[Path, typer.Option(help="Folder (or .safetensors file) to write.")],
+    config: Annotated[
+        Path | None, typer.Option(help="For ssl: config.json of the same model, or its folder.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """Make a veravox checkpoint of published weights; what does not fit is named, and nothing is written."""
+    """Make a veravox checkpoint of published weights; what does not fit is named, and nothing is written.
+
+    With --expert ssl FILE is a fairseq encoder (wav2vec 2.0, XLS-R, HuBERT), and what is written is a folder
+    that the front end ssl takes as its model.
+    """
+    if expert == "ssl":
+        _convert(file, config, out, json_output)
+        return
     from veravox.apps import show
     from veravox.models.checkpoint import write_checkpoint
     from veravox.models.foreign import import_checkpoint
@@ -28,3 +38,17 @@ def command(
         typer.echo(
             f"{written}: {expert}, {parameters:,} parameters, uncalibrated; try: veravox score --model {written}"
         )
+
+
+def _convert(file: Path, config: Path | None, out: Path, json_output: bool) -> None:
+    from veravox.apps import show
+    from veravox.errors import ConfigurationError
+    from veravox.models.fairseq import convert_fairseq
+
+    if config is None:
+        raise ConfigurationError("--expert ssl needs --config: the config.json of the same model, or its folder")
+    folder = convert_fairseq(file, config, out)
+    if json_output:
+        show.print_json({"path": str(folder), "expert": "ssl"})
+    else:
+        typer.echo(f"{folder}: an encoder without a head; in a recipe: front end {{name: ssl, model: {folder}}}")
