@@ -128,6 +128,15 @@ def test_shards_merge_to_the_whole(tmp_path, checkpoint, protocol, suffix):
     assert not (tmp_path / f"m{suffix}").exists()
 
 
+def test_more_shards_than_trials_leave_empty_shards_that_merge(tmp_path, checkpoint, protocol):
+    policy, few = detector_policy(checkpoint, "first"), protocol.with_frame(protocol.frame[:2])
+    files = [tmp_path / f"part{index}.parquet" for index in (1, 2, 3)]
+    for index, file in enumerate(files, 1):
+        score_to_file(checkpoint, few, file, policy, shard=(index, 3))
+    assert sorted(len(Scores.read(file)) for file in files) == [0, 1, 1]
+    assert merge(files, tmp_path / "all.parquet", few).frame["utterance_id"].to_list() == few.utterance_ids
+
+
 def test_one_broken_file_leaves_all_other_results(tmp_path, checkpoint, protocol):
     broken = tmp_path / "broken.wav"
     broken.write_text("not audio")

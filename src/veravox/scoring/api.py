@@ -160,6 +160,28 @@ def scores_of(found: Sequence[Verdict], experts: Sequence[str], with_windows: bo
     return Scores(pl.DataFrame(columns), pl.DataFrame(failures, schema=FAILURE_SCHEMA, orient="row"), windows)
 
 
+def join_scores(parts: Sequence[Scores], name: str = "scores") -> Scores:
+    """Tables of scores one below the other, with their failures and windows.
+
+    Raises:
+        ScoringError: for a trial that is scored twice, or scored in one part and failed in another.
+    """
+    failures = pl.concat([part.failures for part in parts])
+    windows = [part.windows for part in parts if part.windows is not None]
+    whole = Scores(
+        pl.concat([part.frame for part in parts], how="diagonal_relaxed"),
+        failures,
+        pl.concat(windows) if windows else None,
+        name,
+    )
+    both = whole.frame.join(failures, on="utterance_id", how="semi")["utterance_id"]
+    if len(both):
+        raise ScoringError(
+            f"{len(both)} trials are scored in one part and failed in another, first {first_few(both)}"
+        )
+    return whole
+
+
 def score(
     detector: Checkpoint | Detector,
     protocol: Protocol,

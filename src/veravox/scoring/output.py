@@ -6,16 +6,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from veravox import __version__
 from veravox.audio import WindowPolicy
 from veravox.errors import OutputError, ScoringError
-from veravox.files import write_json, write_text
+from veravox.files import whole_file, write_json, write_text
 from veravox.models.checkpoint import Checkpoint
-from veravox.scoring.api import BLOCK_TRIALS, scores_of, verdicts
+from veravox.scoring.api import BLOCK_TRIALS, join_scores, scores_of, verdicts
 from veravox.scoring.verdict import SCHEMA, Caution, Verdict
 from veravox.tables import Calibration, Protocol, Scores
 
@@ -70,7 +70,7 @@ class _Parts:
 
     def __init__(self, out: Path, record: dict[str, Any], resume: bool) -> None:
         self.folder = out.with_name(out.name + ".parts")
-        self.done: list[Verdict] = []
+        self.blocks = 0
         own = self.folder / "run.json"
         if resume and own.is_file():
             if json.loads(own.read_text(encoding="utf-8")) != record:
@@ -78,22 +78,42 @@ class _Parts:
                     f"{str(self.folder)!r} was made with another detector, policy, batch size or list of trials; "
                     "repeat the same command, or start without --resume"
                 )
-            self._read()
+            self.blocks = len(list(self.folder.glob("*.jsonl")))
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
             write_json(own, record)
 
-    def _read(self) -> None:
-        for number in range(len(list(self.folder.glob("*.jsonl")))):
-            lines = (self.folder / f"{number:06d}.jsonl").read_text(encoding="utf-8").splitlines()
-            self.done += [_restored(json.loads(line)) for line in lines]
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.jsonl"
 
-    def add(self, number: int, block: list[Verdict]) -> None:
+    def add(self, block: list[Verdict]) -> None:
         lines = [json.dumps(_plain(verdict), allow_nan=False) + "\n" for verdict in block]
-        write_text(self.folder / f"{number:06d}.jsonl", "".join(lines))
+        write_text(self._file(self.blocks), "".join(lines))
+        self.blocks += 1
+
+    def read(self) -> Iterator[list[Verdict]]:
+        """The finished blocks, one in memory at a time."""
+        for number in range(self.blocks):
+            with self._file(number).open(encoding="utf-8") as lines:
+                yield [_restored(json.loads(line)) for line in lines]
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _assemble(parts: _Parts, target: Path, experts: Sequence[str], windows: bool) -> Scores:
+    """The score file from its blocks: what was read back and what is fresh go the same way."""
+    tables = [scores_of([], experts, windows)]  # so that an empty shard is a table too
+    if target.suffix.lower() == ".jsonl":
+        with whole_file(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for block in parts.read():
+                tables.append(scores_of(block, experts, windows))
+                file.writelines(json.dumps(v.to_dict(windows), allow_nan=False) + "\n" for v in block)
+        return join_scores(tables)
+    tables += [scores_of(block, experts, windows) for block in parts.read()]
+    scores = join_scores(tables)
+    scores.write(target)
+    return scores
 
 
 def score_to_file(
@@ -108,7 +128,7 @@ def score_to_file(
     windows: bool = False,
     resume: bool = False,
     shard: tuple[int, int] = (1, 1),
-    on_trial: Callable[[Verdict], object] | None = None,
+    on_trial: Callable[[Verdict], object] = lambda verdict: None,
 ) -> Scores:
     """Score a protocol (or one shard of it) into a file, block by block.
 
@@ -130,33 +150,22 @@ def score_to_file(
     record = run_record(checkpoint, protocol, policy, batch_size, calibration, shard)
     part = protocol.shard(*shard)
     parts = _Parts(target, record, resume)
-    found: list[Verdict] = []
-
-    def keep(verdict: Verdict) -> None:
-        found.append(verdict)
-        if on_trial is not None:
+    done = 0
+    for finished in parts.read():
+        done += len(finished)
+        for verdict in finished:
             on_trial(verdict)
-
-    for verdict in parts.done:
-        keep(verdict)
-    first = len(found)
-    fresh: Iterator[Verdict] = (
-        verdicts(
-            checkpoint, part, policy, workers, batch_size, calibration, prior, first_trial=min(first, len(part))
-        )
-        if first < len(part)
-        else iter(())
-    )
-    for verdict in fresh:
-        keep(verdict)
-        if len(found) % BLOCK_TRIALS == 0 or len(found) == len(part):
-            start = (len(found) - 1) // BLOCK_TRIALS * BLOCK_TRIALS
-            parts.add(start // BLOCK_TRIALS, found[start:])
-    scores = scores_of(found, checkpoint.detector.expert_names, windows)
-    if target.suffix.lower() == ".jsonl":
-        write_text(target, "".join(json.dumps(v.to_dict(windows), allow_nan=False) + "\n" for v in found))
-    else:
-        scores.write(target)
+    block: list[Verdict] = []
+    if done < len(part):
+        for verdict in verdicts(
+            checkpoint, part, policy, workers, batch_size, calibration, prior, first_trial=done
+        ):
+            block.append(verdict)
+            on_trial(verdict)
+            if len(block) == BLOCK_TRIALS or done + len(block) == len(part):
+                parts.add(block)
+                done, block = done + len(block), []
+    scores = _assemble(parts, target, checkpoint.detector.expert_names, windows)
     write_json(record_path(target), record)
     parts.remove()
     return scores

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from veravox.errors import ScoringError, first_few
 from veravox.files import write_json, write_text
+from veravox.scoring.api import join_scores
 from veravox.scoring.output import record_path
 from veravox.tables import Protocol, Scores
 
@@ -72,7 +71,7 @@ def merge(
         order = sorted(range(len(paths)), key=lambda index: records[index]["shard"][0])
         ordered = [paths[index] for index in order]
     shards = [Scores.read(path) for path in ordered]
-    whole = _joined(shards)
+    whole = join_scores(shards, "the merged scores")
     counted = len(whole) + len(whole.failures)
     if records and counted != records[0]["trials"]:
         raise ScoringError(f"the shards hold {counted} trials, the protocol had {records[0]['trials']}")
@@ -82,26 +81,6 @@ def merge(
     _write(whole, ordered, out)
     if records:
         write_json(record_path(out), records[0] | {"shard": [1, 1]})
-    return whole
-
-
-def _joined(shards: Sequence[Scores]) -> Scores:
-    frames = [shard.frame for shard in shards if len(shard)]
-    if not frames:
-        raise ScoringError("none of the shards holds a score")
-    failures = pl.concat([shard.failures for shard in shards])
-    windows = [shard.windows for shard in shards if shard.windows is not None]
-    whole = Scores(
-        pl.concat(frames, how="diagonal_relaxed"),
-        failures,
-        pl.concat(windows) if windows else None,
-        "the merged scores",
-    )
-    both = whole.frame.join(failures, on="utterance_id", how="semi")["utterance_id"]
-    if len(both):
-        raise ScoringError(
-            f"{len(both)} trials are scored in one shard and failed in another, first {first_few(both)}"
-        )
     return whole
 
 

@@ -22,7 +22,9 @@ def command(
     windows: Annotated[
         bool, typer.Option("--windows", help="Add [start_s, end_s, score] of each window.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write FILE.csv, FILE.parquet or FILE.jsonl.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write FILE.csv, .parquet or .jsonl in place of the table.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Bundled name, path or hub id.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Threads that decode while the model runs.")] = 2,
@@ -63,7 +65,7 @@ def command(
     chosen = detector_policy(checkpoint, policy, hop_s)
     _warn_of_calibration(checkpoint, chosen)
     run: dict[str, Any] = {"policy": chosen, "workers": workers, "batch_size": batch_size, "prior": prior}
-    shown = _Shown(protocol, as_json, windows, quiet)
+    shown = _Shown(protocol, as_json, windows, quiet, table=out is None)
     count = len(protocol.shard(*part))
     with show.progress("scoring", count, quiet) as advance:
 
@@ -108,6 +110,8 @@ def _protocol(paths: list[str], null: bool) -> Protocol:
             )
         protocol = read_protocol(tables[0])
         protocol.require("path")
+        if not len(protocol):
+            raise ConfigurationError(f"{tables[0]!r} has no trials")
         return protocol
     given: list[str] = []
     for path in paths:
@@ -150,10 +154,10 @@ def _warn_of_calibration(checkpoint: Checkpoint, policy: Any) -> None:
 class _Shown:
     """What the command prints: JSON lines as they come, or a table at the end; failures on stderr."""
 
-    def __init__(self, protocol: Protocol, as_json: bool, windows: bool, quiet: bool) -> None:
+    def __init__(self, protocol: Protocol, as_json: bool, windows: bool, quiet: bool, table: bool) -> None:
         frame = protocol.frame
         self.labels = dict(zip(frame["utterance_id"], frame["label"])) if "label" in frame.columns else {}
-        self.as_json, self.windows, self.quiet = as_json, windows, quiet
+        self.as_json, self.windows, self.quiet, self.table = as_json, windows, quiet, table
         self.rows: list[list[Any]] = []
         self.experts: list[str] = []
         self.counts: dict[str, int] = {}
@@ -167,7 +171,7 @@ class _Shown:
             from veravox.apps import show
 
             show.print_json(verdict.to_dict(self.windows), indent=None)
-        elif verdict.error is None:
+        elif verdict.error is None and self.table:
             self._row(verdict)
 
     def _row(self, verdict: Verdict) -> None:
