@@ -28,7 +28,7 @@ from veravox.models import (
 )
 from veravox.registry import Spec
 
-SAMPLES = 9600
+SAMPLES = 6400
 WINDOW_S = SAMPLES / 16000
 SMALL: dict[str, dict[str, Any]] = {
     "aasist": {"any_length": True},

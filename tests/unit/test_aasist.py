@@ -9,9 +9,10 @@ import pytest
 import soundfile
 import torch
 
+import veravox
 from veravox.apps.cli import main
 from veravox.errors import CheckpointError, ConfigurationError
-from veravox.models import Detector, DetectorSpec, read_checkpoint, write_checkpoint
+from veravox.models import Checkpoint, Detector, DetectorSpec, read_checkpoint, write_checkpoint
 from veravox.models.foreign import aasist_names, import_checkpoint
 
 OFFICIAL = {"aasist": ("AASIST", 297_866), "aasist_l": ("AASIST-L", 85_306)}
@@ -48,6 +49,16 @@ def test_official_weights_give_the_official_logits_on_every_clip(expert, materia
         logits = output.expert_outputs[expert].class_logits[0].numpy()
         assert np.abs(logits - expected[name]).max() < 1e-4, clip
         assert output.logits.item() == pytest.approx(logits[1] - logits[0], abs=1e-5)
+
+
+def test_imported_weights_score_files_on_the_ordinary_path(material, tmp_path):
+    golden = json.loads((material / "aasist" / "golden_logits.json").read_text())
+    clip = "audio/moef_toyset/2_seg.wav"
+    checkpoint = import_checkpoint(material / "aasist" / "AASIST-L.pth", "aasist_l")
+    detector = veravox.load_detector(write_checkpoint(checkpoint, tmp_path))
+    scores = veravox.score(detector, veravox.protocol_from_paths([str(material / clip)]), policy="first")
+    spoof, bona_fide = golden[clip]["AASIST-L"]
+    assert scores.frame["score"].item() == pytest.approx(bona_fide - spoof, abs=1e-4)
 
 
 @pytest.fixture
@@ -135,8 +146,6 @@ def test_aasist_refuses_spectral_features():
 def test_writing_and_reading_keeps_scores_to_the_bit(tmp_path):
     detector = detector_of("aasist_l", window_s=0.3, any_length=True)
     windows = torch.randn(2, 4800)
-    from veravox.models import Checkpoint
-
     again = read_checkpoint(write_checkpoint(Checkpoint(detector), tmp_path)).detector
     with torch.inference_mode():
         assert torch.equal(detector(windows).logits, again(windows).logits)

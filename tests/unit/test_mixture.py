@@ -219,3 +219,45 @@ def test_the_enhanced_gate_is_the_papers_formula():
     expected = gate.weigh(torch.cat([*parts, common], dim=1))
     torch.testing.assert_close(gate(seen), expected)
     assert gate.weigh[0].in_features == 4 * 32
+
+
+def test_segments_are_judged_like_windows_and_their_logits_averaged(windows):
+    whole = detector_of("concat", segments=2, window_s=1.0)
+    parts = detector_of("concat")
+    parts.load_state_dict(whole.state_dict())
+    long = windows.reshape(3, 2 * SAMPLES)
+    with torch.inference_mode():
+        together, apart = whole(long), parts(windows)
+    torch.testing.assert_close(together.logits, apart.logits.view(3, 2).mean(dim=1))
+    torch.testing.assert_close(together.gate_weights, apart.gate_weights.view(3, 2, 3).mean(dim=1))
+    assert together.expert_outputs["first"].embeddings.shape == (3, 8)
+
+
+def test_the_attention_gate_attends_over_experts_and_segments(windows):
+    detector = detector_of("attention", segments=2, window_s=1.0)
+    long = windows.reshape(3, 2 * SAMPLES)
+    other_end = long.clone()
+    other_end[:, SAMPLES:] = long[[1, 2, 0], SAMPLES:]
+    seen: list[Tensor] = []
+    detector.mixture.gate.register_forward_hook(lambda _, __, output: seen.append(output.view(-1, 2, 3)))
+    with torch.inference_mode():
+        together, _, alone = detector(long), detector(other_end), detector(long[1:2])
+    torch.testing.assert_close(together.logits[1:2], alone.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together.gate_weights.sum(dim=1), torch.ones(3))
+    first_segment = (seen[0] - seen[1])[:, 0].abs().max()
+    assert first_segment > 1e-4, "weights of the first segment do not depend on what the second holds"
+
+
+def test_segments_of_sparse_mixtures_average_what_was_run(windows):
+    detector = detector_of("input_linear", "top_k", segments=2, window_s=1.0)
+    long = windows.reshape(3, 2 * SAMPLES)
+    with torch.inference_mode():
+        sparse, dense = detector(long), detector.judge(detector.hear(long), long)
+    torch.testing.assert_close(sparse.logits, dense.logits, atol=1e-6, rtol=1e-5)
+    assert sparse.logits.isfinite().all()
+
+
+@pytest.mark.parametrize("segments", [0, 3])
+def test_windows_that_do_not_divide_are_refused(segments):
+    with pytest.raises(ConfigurationError, match="equal segments"):
+        detector_of("uniform", segments=segments)

@@ -61,6 +61,8 @@ class DetectorSpec:
         router: what makes weights of the gate's logits.
         embedding_size: what embeddings are projected to where experts differ in size.
         window_s: length of the windows it judges.
+        segments: equal parts that each window is cut into. Each part is judged like a window of its own, and the
+            window's logit is their mean. The gate `attention` then attends over (expert, segment) tokens.
         level_dbfs: RMS level that each window is brought to, its mean removed, with at most 40 dB of gain; None
             leaves windows alone.
     """
@@ -72,6 +74,7 @@ class DetectorSpec:
     embedding_size: int = 64
     window_s: float = 3.0
     level_dbfs: float | None = None
+    segments: int = 1
 
     def __post_init__(self) -> None:
         if not self.experts:
@@ -86,11 +89,21 @@ class DetectorSpec:
                 raise ConfigurationError(f"expert name {name!r}: use letters, digits and underscores")
         if self.window_s <= 0:
             raise ConfigurationError(f"window_s must be positive, not {self.window_s}")
+        if self.segments < 1 or self.window_samples % self.segments:
+            raise ConfigurationError(
+                f"a window of {self.window_samples} samples cannot be cut into {self.segments} equal segments; "
+                "change segments or window_s"
+            )
 
     @property
     def window_samples(self) -> int:
         """S, at 16 kHz."""
         return round(self.window_s * SAMPLE_RATE_HZ)
+
+    @property
+    def segment_samples(self) -> int:
+        """Samples of what front ends hear at once: S, or a segment of it."""
+        return self.window_samples // self.segments
 
     @classmethod
     def parse(cls, data: Any) -> DetectorSpec:
@@ -121,7 +134,7 @@ class DetectorSpec:
             FRONT_ENDS.check(front_end, ("sample_rate_hz",))
         for expert in self.experts.values():
             EXPERTS.check(expert.spec, ("feature_shape",))
-        GATES.check(self.gate, ("experts", "embedding_size", "window_samples"))
+        GATES.check(self.gate, ("experts", "embedding_size", "window_samples", "segments"))
         ROUTERS.check(self.router, ("experts",))
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,6 +147,7 @@ class DetectorSpec:
             "embedding_size": self.embedding_size,
             "window_s": self.window_s,
             "level_dbfs": self.level_dbfs,
+            "segments": self.segments,
         }
 
 
@@ -171,16 +185,19 @@ class Detector(nn.Module):
             name: EXPERTS.build(item.spec, feature_shape=shapes[item.front_end])
             for name, item in spec.experts.items()
         }
-        self.mixture = Mixture(experts, spec.gate, spec.router, spec.embedding_size, spec.window_samples)
+        self.mixture = Mixture(
+            experts, spec.gate, spec.router, spec.embedding_size, spec.segment_samples, spec.segments
+        )
         tied: dict[str, Any] = {
             **{f"expert {name!r}": part for name, part in experts.items()},
             "the gate": self.mixture.gate,
         }
         for name, part in tied.items():
-            if part.window_samples not in (None, spec.window_samples):
+            if part.window_samples not in (None, spec.segment_samples):
+                told = spec.segment_samples / SAMPLE_RATE_HZ
                 raise ConfigurationError(
                     f"{name} is tied to windows of {part.window_samples / SAMPLE_RATE_HZ:g} s, "
-                    f"the detector has {spec.window_s:g} s; set window_s to match"
+                    f"the detector has {told:g} s; set window_s to match"
                 )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trainable = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
@@ -195,7 +212,7 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def _feature_shapes(self) -> dict[str, tuple[int, ...]]:
-        silence = torch.zeros(1, self.spec.window_samples)
+        silence = torch.zeros(1, self.spec.segment_samples)
         shapes = {}
         for name, front_end in self.front_ends.items():
             was_training = front_end.training
@@ -209,7 +226,7 @@ class Detector(nn.Module):
         return list(self.spec.experts)
 
     def hear(self, windows: Tensor) -> dict[str, Tensor]:
-        """Features by front end's name, each computed once."""
+        """Features by front end's name, each computed once; with segments, those of each window in a row."""
         windows = self._prepared(windows)
         return {name: front_end(windows) for name, front_end in self.front_ends.items()}
 
@@ -218,13 +235,13 @@ class Detector(nn.Module):
         by_expert = {name: features[item.front_end] for name, item in self.spec.experts.items()}
         if self.mixture.gate.sees == "waveform":
             windows = self._prepared(windows)
-        return self.mixture(by_expert, windows)
+        return self._whole(self.mixture(by_expert, windows))
 
     def forward(self, windows: Tensor) -> DetectorOutput:
         """Judge windows (B, S)."""
         # A graph that is traced has no data to choose by; there all experts run, to the same logit.
         if self.mixture.spares_experts and not self.training and not torch.compiler.is_compiling():
-            return self._judge_chosen(self._prepared(windows))
+            return self._whole(self._judge_chosen(self._prepared(windows)))
         return self.judge(self.hear(windows), windows)
 
     def _prepared(self, windows: Tensor) -> Tensor:
@@ -232,7 +249,12 @@ class Detector(nn.Module):
             raise ConfigurationError(
                 f"windows must have shape (B, {self.spec.window_samples}), not {tuple(windows.shape)}"
             )
-        return windows if self.spec.level_dbfs is None else to_level(windows, self.spec.level_dbfs)
+        if self.spec.level_dbfs is not None:
+            windows = to_level(windows, self.spec.level_dbfs)
+        return windows.reshape(-1, self.spec.segment_samples)
+
+    def _whole(self, output: DetectorOutput) -> DetectorOutput:
+        return output if self.spec.segments == 1 else output.averaged(self.spec.segments)
 
     def _judge_chosen(self, windows: Tensor) -> DetectorOutput:
         """Run each front end and each expert on the windows that the gate chose it for, and on no others."""

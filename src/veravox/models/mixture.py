@@ -32,6 +32,28 @@ class MixtureOutput:
     expert_outputs: dict[str, ExpertOutput]
     gate_logits: Tensor
 
+    def averaged(self, rows: int) -> MixtureOutput:
+        """Means of every `rows` windows in a row: (B, ...) to (B / rows, ...), of an expert where it was run."""
+
+        def mean(part: Tensor) -> Tensor:
+            return part.unflatten(0, (-1, rows)).nanmean(dim=1)
+
+        outputs = {
+            name: ExpertOutput(
+                mean(output.logits),
+                mean(output.embeddings),
+                None if output.class_logits is None else mean(output.class_logits),
+            )
+            for name, output in self.expert_outputs.items()
+        }
+        return MixtureOutput(
+            self.logits.unflatten(0, (-1, rows)).mean(dim=1),
+            mean(self.expert_logits),
+            mean(self.gate_weights),
+            outputs,
+            mean(self.gate_logits),
+        )
+
 
 class Mixture(nn.Module):
     """Named experts, a gate that weighs them and a router that chooses.
@@ -44,10 +66,17 @@ class Mixture(nn.Module):
         router: spec of the router.
         embedding_size: D of what the gate sees, where experts differ in size.
         window_samples: S.
+        segments: windows in a row that belong together, for gates that look at them together.
     """
 
     def __init__(
-        self, experts: Mapping[str, Expert], gate: Spec, router: Spec, embedding_size: int, window_samples: int
+        self,
+        experts: Mapping[str, Expert],
+        gate: Spec,
+        router: Spec,
+        embedding_size: int,
+        window_samples: int,
+        segments: int = 1,
     ) -> None:
         super().__init__()
         self.experts = nn.ModuleDict(experts)
@@ -59,7 +88,11 @@ class Mixture(nn.Module):
             for name, expert in experts.items():
                 self.projections[name] = nn.Linear(expert.embedding_size, embedding_size)
         self.gate: Gate = GATES.build(
-            gate, experts=len(experts), embedding_size=embedding_size, window_samples=window_samples
+            gate,
+            experts=len(experts),
+            embedding_size=embedding_size,
+            window_samples=window_samples,
+            segments=segments,
         )
         self.router: Router = ROUTERS.build(router, experts=len(experts))
 

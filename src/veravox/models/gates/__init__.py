@@ -11,7 +11,7 @@ from veravox.registry import Registry
 
 
 class Gate(nn.Module, abc.ABC):
-    """Weighs experts. It is supplied `experts`, `embedding_size`, `window_samples` as it asks for them.
+    """Weighs experts. Supplied as it asks: `experts`, `embedding_size`, `window_samples`, `segments`.
 
     Attributes:
         sees: `embeddings` (B, E, D), or `waveform` (B, S). Only a gate that sees the waveform can spare the

@@ -13,14 +13,22 @@ from veravox.models.gates import GATES, Gate
 class AttentionGate(Gate):
     """Each expert's embedding is a token; a transformer encoder lets them attend to one another.
 
-    Every token gets its own logit from a shared head. A learned vector an expert says whose token it is.
+    Every token gets its own logit from a shared head. A learned vector an expert says whose token it is. Where the
+    detector cuts windows into segments, each (expert, segment) is a token, with a learned vector a segment, and
+    all tokens of a window attend to one another; weights are shared out within each segment.
 
     Source:
         Mixture paper 2025b: an encoder of 2 layers; width, heads and dropout are the options' defaults.
     """
 
     def __init__(
-        self, experts: int, embedding_size: int, layers: int = 2, heads: int = 4, dropout: float = 0.1
+        self,
+        experts: int,
+        embedding_size: int,
+        segments: int = 1,
+        layers: int = 2,
+        heads: int = 4,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         if embedding_size % heads:
@@ -29,6 +37,8 @@ class AttentionGate(Gate):
             )
         self.normalise = nn.LayerNorm(embedding_size)
         self.identity = nn.Parameter(torch.randn(experts, embedding_size) * 0.02)
+        self.segments = segments
+        self.places = nn.Parameter(torch.randn(segments, 1, embedding_size) * 0.02) if segments > 1 else None
         layer = nn.TransformerEncoderLayer(
             embedding_size, heads, 2 * embedding_size, dropout, batch_first=True, norm_first=True
         )
@@ -37,4 +47,9 @@ class AttentionGate(Gate):
 
     def forward(self, seen: Tensor) -> Tensor:
         tokens = self.normalise(seen) + self.identity  # (B, E, D)
-        return self.weigh(self.encoder(tokens)).squeeze(-1)
+        if self.places is None:
+            return self.weigh(self.encoder(tokens)).squeeze(-1)
+        tokens = (tokens.unflatten(0, (-1, self.segments)) + self.places).flatten(
+            1, 2
+        )  # (windows, segments x E, D)
+        return self.weigh(self.encoder(tokens)).view(seen.shape[:2])
