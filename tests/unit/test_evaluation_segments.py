@@ -104,7 +104,7 @@ def test_a_short_fake_weighs_by_its_time_not_by_its_segments():
         ([("a", 1.0, 1.0, 1.0)], [("a", 0.0, 1.0, "spoof")], "empty or not finite, in 'a'"),
         ([("a", 0.0, 1.0, float("nan"))], [("a", 0.0, 1.0, "spoof")], "empty or not finite, in 'a'"),
         ([("a", 0.0, 1.0, 1.0)], [("a", 0.5, 1.5, "spoof")], "outside all of their windows, first 'a'"),
-        ([("a", 0.0, 1.0, 1.0)], [("a", 0.0, 1.0, "spoof")], "no bona fide trials"),
+        ([("a", 0.0, 1.0, 1.0)], [("a", 0.0, 1.0, "spoof")], "no bona fide time"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(windows, segments, message):

@@ -13,6 +13,7 @@ from veravox.errors import EvaluationError
 from veravox.evaluation.rates import Floats, OperatingPoints
 
 FEW_CLUSTERS = 10
+SHIFT = 31
 Weights = NDArray[np.int64]
 
 
@@ -33,9 +34,11 @@ class SortedTrials:
         order = np.argsort(scores if members is None else scores[members], kind="stable")
         self.order = order if members is None else members[order]
         ranked = scores[self.order]
-        self.is_bona_fide = is_bona_fide[self.order]
-        if self.is_bona_fide.all() or not self.is_bona_fide.any():
-            missing = "spoofed" if len(order) and self.is_bona_fide.all() else "bona fide"
+        up = is_bona_fide[self.order]
+        # One running sum counts both classes: bona fide in the upper half of each number, spoof in the lower.
+        self.codes = np.where(up, np.int64(1) << SHIFT, np.int64(1))
+        if up.all() or not up.any():
+            missing = "spoofed" if len(order) and up.all() else "bona fide"
             raise EvaluationError(f"there are no {missing} trials; both classes are needed")
         ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
         self.ends = None if len(ends) == len(ranked) else ends
@@ -43,16 +46,16 @@ class SortedTrials:
 
     def points(self, weights: Weights | None = None) -> OperatingPoints:
         """Counts at every threshold, each trial counted as often as its weight says (once if None)."""
-        if weights is None:
-            weights = np.broadcast_to(np.int64(1), int(self.order.max()) + 1)
-        count = weights[self.order]
-        up = count * self.is_bona_fide
-        misses = np.zeros(len(self.thresholds) + 1, dtype=np.int64)
-        seen = np.zeros_like(misses)
-        for source, target in ((up, misses), (count, seen)):
-            total = np.cumsum(source, dtype=np.int64)
-            target[1:] = total if self.ends is None else total[self.ends]
-        return OperatingPoints(self.thresholds, misses, (seen[-1] - misses[-1]) - (seen - misses))
+        both = self.codes.copy() if weights is None else weights[self.order] * self.codes
+        np.cumsum(both, out=both)
+        if self.ends is not None:
+            both = both[self.ends]
+        misses, false_alarms = (np.zeros(len(both) + 1, dtype=np.int64) for _ in range(2))
+        np.right_shift(both, SHIFT, out=misses[1:])
+        both &= (1 << SHIFT) - 1  # spoofed trials up to each threshold
+        np.subtract(both[-1], both, out=false_alarms[1:])
+        false_alarms[0] = both[-1]
+        return OperatingPoints(self.thresholds, misses, false_alarms)
 
 
 def draws(

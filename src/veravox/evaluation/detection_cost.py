@@ -47,7 +47,9 @@ class DetectionCost:
     def over(self, points: OperatingPoints) -> Floats:
         """Normalised cost at every point, shape (K + 1,)."""
         miss, alarm = self.weights
-        return miss * points.miss_rates + alarm * points.false_alarm_rates
+        cost: Floats = (miss / points.bona_fide) * points.misses.astype(np.float64)
+        cost += (alarm / points.spoof) * points.false_alarms
+        return cost
 
     def minimum(self, points: OperatingPoints) -> float:
         """See `min_dcf`."""

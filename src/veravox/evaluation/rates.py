@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -115,14 +116,14 @@ class OperatingPoints:
         # A stable sort merges the two runs in one pass.
         order = np.argsort(both, kind="stable")
         merged = both[order]
-        ends = np.flatnonzero(np.append(merged[1:] != merged[:-1], True))
-        misses = np.zeros(len(ends) + 1, dtype=np.int64)
-        np.cumsum(order < len(first), dtype=np.int64, out=order)
-        misses[1:] = order[ends]
-        false_alarms = np.empty_like(misses)
-        false_alarms[0] = len(both) - len(first)
-        false_alarms[1:] = false_alarms[0] - (ends + 1 - misses[1:])
-        return cls(merged[ends], misses, false_alarms)
+        last = np.append(merged[1:] != merged[:-1], True)  # of the trials with one score
+        misses = np.zeros(int(np.count_nonzero(last)) + 1, dtype=np.int64)
+        below = np.cumsum(order < len(first), dtype=np.int64, out=order)
+        if len(misses) > len(merged):
+            misses[1:], passed = below, np.arange(len(misses))
+        else:
+            misses[1:], merged, passed = below[last], merged[last], np.append(0, np.flatnonzero(last) + 1)
+        return cls(merged, misses, misses - passed + (len(both) - len(first)))
 
     @property
     def bona_fide(self) -> int:
@@ -152,7 +153,7 @@ class OperatingPoints:
     @property
     def spoof_counts(self) -> Counts:
         """Spoofed trials at each distinct score, shape (K,)."""
-        return -np.diff(self.false_alarms)
+        return self.false_alarms[:-1] - self.false_alarms[1:]
 
     def threshold(self, point: int) -> float:
         """The threshold of one point; just above the highest score for the last one."""
@@ -177,41 +178,33 @@ class OperatingPoints:
         allowed = max_rate * self.spoof + 1e-9
         return self.threshold(int(np.searchsorted(-self.false_alarms, -allowed, side="left")))
 
-    def _crossing(self) -> tuple[int, float, float]:
-        """The first point whose miss rate reaches its false alarm rate, and the gaps before and at it.
+    def _crossing(self) -> int:
+        """The first point whose miss rate reaches its false alarm rate; in whole numbers, so that it is exact."""
 
-        A gap is (miss rate - false alarm rate) x bona fide x spoof: a whole number, so comparing is exact.
-        """
-        if self.bona_fide * self.spoof >= 2**62:  # such sums fit no whole number: time in ticks
-            shares = self.miss_rates - self.false_alarm_rates
-            point = int(np.searchsorted(shares, 0, side="left"))
-            return point, float(shares[point - 1]), float(shares[point])
-        gaps = self.misses * self.spoof
-        gaps -= self.false_alarms * self.bona_fide
-        point = int(np.searchsorted(gaps, 0, side="left"))
-        return point, int(gaps[point - 1]), int(gaps[point])
+        def crossed(point: int) -> bool:
+            return int(self.misses[point]) * self.spoof >= int(self.false_alarms[point]) * self.bona_fide
+
+        return bisect_left(range(len(self.misses)), True, key=crossed)
+
+    def _counts(self, point: int) -> tuple[int, int]:
+        return int(self.misses[point]), int(self.false_alarms[point])
 
     def eer_point(self) -> int:
         """The point where the two rates are nearest; the lower threshold of two equally near ones."""
-        point, before, at = self._crossing()
-        return point - (-before <= at)
+        point = self._crossing()
+        before, at = (abs(m * self.spoof - a * self.bona_fide) for m, a in map(self._counts, (point - 1, point)))
+        return point - (before <= at)
 
     def equal_error_rate(self, form: EerForm = "nearest") -> float:
         """See `equal_error_rate`."""
-        if form == "nearest":
-            point = self.eer_point()
-            return float(self.misses[point] / self.bona_fide + self.false_alarms[point] / self.spoof) / 2
-        if form != "interpolated":
-            raise EvaluationError(f"unknown form of EER {form!r}; use 'nearest' or 'interpolated'")
-        point, before, at = self._crossing()
-        share = -before / (at - before)
-        low, high = (int(count) for count in self.misses[point - 1 : point + 1])
-        return (low + share * (high - low)) / self.bona_fide
+        point = self._crossing()
+        return _rate_between(self._counts(point - 1), self._counts(point), self.bona_fide, self.spoof, form)
 
     def auc(self) -> float:
         """See `auc`."""
-        twice = np.sum(self.spoof_counts * (2 * self.bona_fide - self.misses[:-1] - self.misses[1:]))
-        return float(twice / (2 * self.bona_fide * self.spoof))
+        lost = self.misses[:-1] + self.misses[1:]
+        lost *= self.spoof_counts
+        return 1 - int(lost.sum()) / (2 * self.bona_fide * self.spoof)
 
     def partial_auc(self, max_false_alarm_rate: float, standardised: bool = False) -> float:
         """See `partial_auc`."""
@@ -228,6 +221,20 @@ class OperatingPoints:
             return area / limit
         chance = limit**2 / 2
         return 0.5 * (1 + (area - chance) / (limit - chance))
+
+
+def _rate_between(
+    before: tuple[int, int], at: tuple[int, int], bona_fide: int, spoof: int, form: EerForm
+) -> float:
+    """The EER from (misses, false alarms) at the two points around the crossing of the rates."""
+    gap_before, gap_at = (misses * spoof - alarms * bona_fide for misses, alarms in (before, at))
+    if form == "nearest":
+        misses, alarms = before if -gap_before <= gap_at else at
+        return (misses / bona_fide + alarms / spoof) / 2
+    if form != "interpolated":
+        raise EvaluationError(f"unknown form of EER {form!r}; use 'nearest' or 'interpolated'")
+    share = -gap_before / (gap_at - gap_before)
+    return (before[0] + share * (at[0] - before[0])) / bona_fide
 
 
 def _between(x: Floats, y: Floats, right: int, at: float) -> float:
@@ -255,7 +262,20 @@ def equal_error_rate(bona_fide: ArrayLike, spoof: ArrayLike, form: EerForm = "ne
         Wu et al., ASVspoof 2015, Interspeech 2015, section 4 (nearest); Brümmer and de Villiers, The BOSARIS
         Toolkit, 2011, section 2 (thresholds and ties).
     """
-    return OperatingPoints.of(bona_fide, spoof).equal_error_rate(form)
+    first, second = np.sort(finite_scores(bona_fide, "bona fide")), np.sort(finite_scores(spoof, "spoof"))
+
+    def counts(threshold: float) -> tuple[int, int]:
+        return int(np.searchsorted(first, threshold)), second.size - int(np.searchsorted(second, threshold))
+
+    def crossed(threshold: float) -> bool:
+        misses, alarms = counts(threshold)
+        return misses * second.size >= alarms * first.size
+
+    # Both arrays are sorted: the crossing is bisected, which needs no counts at the other thresholds.
+    after = [bisect_left(scores, True, key=crossed) for scores in (first, second)]
+    at = min((float(scores[k]) for scores, k in zip((first, second), after) if k < scores.size), default=math.inf)
+    before = max(float(scores[k - 1]) for scores, k in zip((first, second), after) if k > 0)
+    return _rate_between(counts(before), counts(at), first.size, second.size, form)
 
 
 def equal_error_threshold(bona_fide: ArrayLike, spoof: ArrayLike) -> float:

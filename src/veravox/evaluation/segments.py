@@ -10,7 +10,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from veravox.errors import EvaluationError, first_few
-from veravox.evaluation.bootstrap import SortedTrials
 from veravox.evaluation.rates import EerForm, Floats, OperatingPoints
 from veravox.tables import SPOOF, WINDOW_SCHEMA, Scores, Segments, read_table
 
@@ -118,7 +117,13 @@ def segment_equal_error_rate(
 
 
 def _points(scores: Floats, is_bona_fide: NDArray[np.bool_], weights: Ticks) -> OperatingPoints:
-    return SortedTrials(scores, is_bona_fide).points(weights)
+    order = np.argsort(scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    up, down = (np.append(0, np.cumsum((weights * kind)[order])[ends]) for kind in (is_bona_fide, ~is_bona_fide))
+    for total, name in ((up[-1], "bona fide"), (down[-1], "spoofed")):
+        if not total:
+            raise EvaluationError(f"no {name} time is labelled and scored; both classes are needed")
+    return OperatingPoints(scores[order][ends], up, down[-1] - down)
 
 
 def _ticks(frame: pl.DataFrame, column: str) -> Ticks:
