@@ -147,7 +147,7 @@ def scanning(folder: Path, files: int) -> None:
     for workers in (1, 2):
         seconds, own, busy = busy_share(lambda n=workers: scan(protocol, folder / f"scan{n}.parquet", n))
         print(
-            f"  {workers} processes: {seconds:.1f} s, {files / seconds:.0f} files/s, {own:.1f} s of processor time "
+            f"  {workers} processes: {seconds:.1f} s, {files / seconds:.0f} files/s, {own:.1f} s of its own "
             f"({own / seconds:.2f} cores), processors {busy:.0%} busy; ratio {plain / seconds:.2f}"
         )
     again = timed(lambda: scan(protocol, folder / "scan2.parquet"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 
@@ -219,3 +220,74 @@ def test_segment_labels_that_are_more_than_labels_are_refused(tmp_path, payload)
     path.write_bytes(b"\x93NUMPY" + pickle.dumps(payload))
     with pytest.raises(CorpusError):
         read_segments(root, "train")
+
+
+def test_the_real_protocols_of_2019_have_the_published_counts(tmp_path, material):
+    keys = tmp_path / "LA/ASVspoof2019_LA_cm_protocols"
+    keys.mkdir(parents=True)
+    for name in ("train.trn", "dev.trl", "eval.trl"):
+        real = material / f"asvspoof2019/ASVspoof2019.LA.cm.{name}.txt"
+        (keys / real.name).symlink_to(real.resolve())
+    reading = read_corpus("auto", tmp_path / "LA")
+    assert [count.found for count in reading.counts] == [2580, 22800, 2548, 22296, 7355, 63882]
+    assert reading.differences == []
+    splits = dict(reading.protocol.frame.group_by("split").len().iter_rows())
+    assert splits == {"train": 25380, "dev": 24844, "eval": 71237}
+    assert len(reading.missing) == 121461
+
+
+def test_a_difference_from_the_published_counts_says_what_is_missing_or_extra(tmp_path, capsys):
+    root, _ = corpus_in(tmp_path, "asvspoof2019_la")
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            ["protocol", "make", "auto", str(root), "--split", "eval", "--out", str(tmp_path / "p.csv"), "--json"]
+        )
+    assert stopped.value.code == 0
+    said = capsys.readouterr()
+    assert "split eval: 2 spoof, published 63882: 63880 fewer; audio without a trial" in said.err
+    assert "LA_E_9999999.flac" in said.err
+    counts = {(count["part"], count["kind"]): count for count in json.loads(said.out)["counts"]}
+    assert counts["split eval", "bonafide"]["found"] == 1
+    assert counts["split eval", "bonafide"]["published"] == 7355
+
+
+def test_trials_left_out_on_purpose_are_said_and_are_no_difference(tmp_path):
+    root, _ = corpus_in(tmp_path, "asvspoof2021_df")
+    reading = read_corpus("asvspoof2021_df", root)
+    assert len(reading.protocol) == 2
+    assert any("1 trials of other phases are left out" in note for note in reading.notes)
+    assert [count.part for count in reading.counts] == ["phase eval", "phase eval"]
+
+
+def test_a_guessed_layout_says_so_when_it_reads(tmp_path):
+    root, options = corpus_in(tmp_path, "purdue")
+    assert any("a guess" in note for note in read_corpus("purdue", root, options=options).notes)
+    sure, options = corpus_in(tmp_path, "in_the_wild")
+    assert not any("a guess" in note for note in read_corpus("in_the_wild", sure, options=options).notes)
+
+
+def test_companions_are_drawn_alike_by_everyone(tmp_path):
+    root, options = corpus_in(tmp_path, "wavefake")
+    names = []
+    for seed in (0, 0, 1, 2, 3):
+        drawn = read_corpus("wavefake", root, options={**options, "bona_fide_trials": 2, "seed": seed}).protocol
+        names.append(drawn.where(label="bonafide").utterance_ids)
+    assert names[0] == names[1] == sorted(names[0])
+    assert all(len(item) == 2 for item in names)
+    assert len({tuple(item) for item in names}) > 1
+
+
+def test_only_the_keys_are_enough_for_whoever_says_so(tmp_path, capsys):
+    root, _ = corpus_in(tmp_path, "asvspoof2019_la")
+    (root / "ASVspoof2019_LA_dev/flac/LA_D_1047731.flac").unlink()
+    arguments = ["protocol", "make", "auto", str(root), "--split", "dev", "--out", str(tmp_path / "p.csv")]
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 1
+    assert "1 of 2 trials have no audio file" in capsys.readouterr().err
+    assert "missing,ASVspoof2019_LA_dev/flac/LA_D_1047731.flac" in (tmp_path / "p.problems.csv").read_text()
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--keys-only"])
+    assert stopped.value.code == 0
+    assert "no audio" not in capsys.readouterr().err
+    assert not (tmp_path / "p.problems.csv").exists()

@@ -75,6 +75,18 @@ def test_training_and_test_sets_in_two_files_are_held_against_each_other(tmp_pat
     assert "train:train and test:eval share 1 speakers" in report.of("speaker")[0].message
 
 
+def test_two_corpora_may_both_have_a_trial_called_0_and_two_files_one_name():
+    first = protocol([row("0", "bonafide", "train", domain="in_the_wild")], name="a/list.csv")
+    second = protocol([row("0", "bonafide", "eval", domain="add2022")], name="b/list.csv")
+    report = check([first, second], audio=False)
+    assert report.faults() == []
+    assert [item["set"] for item in report.sets] == ["a/list.csv:train", "b/list.csv:eval"]
+    again = check(
+        [first, protocol([row("0", "bonafide", "eval", domain="in_the_wild")], name="c.csv")], audio=False
+    )
+    assert again.of("utterance")[0].items == ["in_the_wild/0"]
+
+
 def test_unknown_speakers_are_said_and_are_no_leak():
     rows = [
         row("a", "bonafide", "train", speaker_id="unknown"),

@@ -16,7 +16,7 @@ LAYOUT = Layout(
 PUBLISHED = (
     Published({"split": "train"}, bonafide=5_400, spoof=48_600),
     Published({"split": "dev"}, bonafide=5_400, spoof=24_300),
-    Published({"split": "eval"}, trials=134_730),
+    Published({"split": "eval"}, bonafide=18_090, spoof=116_640),
 )
 
 EXAMPLE = Example(

@@ -18,7 +18,7 @@ LAYOUT = Layout(
 )
 
 PUBLISHED = (
-    Published({"phase": "eval"}, trials=148_176),
+    Published({"phase": "eval"}, bonafide=14_816, spoof=133_360),
     Published({"phase": "progress"}, trials=16_464),
     Published({"phase": "hidden"}, trials=16_926),
 )

@@ -19,7 +19,7 @@ LAYOUT = Layout(
 
 PUBLISHED = (
     Published({}, trials=943_110),
-    Published({"phase": "eval"}, trials=721_332),
+    Published({"phase": "eval"}, bonafide=94_068, spoof=627_264),
     Published({"phase": "progress"}, trials=87_048),
     Published({"phase": "hidden"}, trials=134_730),
 )

@@ -59,12 +59,17 @@ def check(
         short_s: shorter recordings are remarked on.
         progress: is told how many files of the scan are done.
     """
-    trials = pl.concat([_trials(protocol, len(protocols) > 1) for protocol in protocols], how="diagonal_relaxed")
+    names = _names(protocols)
+    tables = [_trials(protocol, name) for protocol, name in zip(protocols, names, strict=True)]
+    trials = pl.concat(tables, how="diagonal_relaxed")
     findings = [*balance(trials), *unknown(trials), *shared_values(trials), *separated_pairs(trials)]
     if audio:
-        with_audio = [protocol for protocol in protocols if "path" in protocol.frame.columns]
-        heard = [scan(_with_path(protocol), cache, workers, progress) for protocol in with_audio]
-        sound = _heard(trials, with_audio, heard, len(protocols) > 1)
+        heard = []
+        for protocol, name in zip(protocols, names, strict=True):
+            if "path" in protocol.frame.columns:
+                found = scan(_with_path(protocol), cache, workers, progress)
+                heard.append(found.with_columns((pl.lit(name) + pl.col("utterance_id")).alias("trial")))
+        sound = _heard(trials, heard)
         findings += [*damaged(sound, short_s), *duplicates(sound), *one_sided(sound)]
         if near_duplicates:
             findings += near(sound)
@@ -75,17 +80,27 @@ def check(
     return Report(_sets(trials), sorted(findings, key=lambda finding: order.index(finding.kind)), audio)
 
 
-def _trials(protocol: Protocol, several: bool) -> pl.DataFrame:
+def _names(protocols: Sequence[Protocol]) -> list[str]:
+    """What begins the names of each protocol's trials: nothing if it is alone, its file's name, or its path."""
+    if len(protocols) == 1:
+        return [""]
+    stems = [Path(protocol.name).stem for protocol in protocols]
+    paths = [protocol.name for protocol in protocols]
+    if len(set(stems)) == len(stems):
+        return [f"{stem}:" for stem in stems]
+    if len(set(paths)) == len(paths):
+        return [f"{path}:" for path in paths]
+    return [f"{path} ({place}):" for place, path in enumerate(paths, 1)]
+
+
+def _trials(protocol: Protocol, name: str) -> pl.DataFrame:
     """A protocol's rows with the set that each belongs to and a name for messages."""
-    name = Path(protocol.name).stem if several else ""
     frame = protocol.frame
     if "split" in frame.columns:
-        split = pl.col("split").fill_null("no split")
-        group = pl.lit(f"{name}:") + split if several else split
+        group = pl.lit(name) + pl.col("split").fill_null("no split")
     else:
-        group = pl.lit(name or "all")
-    prefix = pl.lit(f"{name}:") if several else pl.lit("")
-    frame = frame.with_columns(group.alias("set"), (prefix + pl.col("utterance_id")).alias("trial"))
+        group = pl.lit(name.rstrip(":") or "all")
+    frame = frame.with_columns(group.alias("set"), (pl.lit(name) + pl.col("utterance_id")).alias("trial"))
     if "label" not in frame.columns:
         frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias("label"))
     return frame.rename({"codec": "protocol codec"}) if "codec" in frame.columns else frame
@@ -95,17 +110,11 @@ def _with_path(protocol: Protocol) -> Protocol:
     return protocol.with_frame(protocol.frame.filter(pl.col("path").is_not_null()))
 
 
-def _heard(
-    trials: pl.DataFrame, protocols: Sequence[Protocol], heard: Sequence[pl.DataFrame], several: bool
-) -> pl.DataFrame:
+def _heard(trials: pl.DataFrame, heard: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The trials with what the scan found of each."""
-    rows = []
-    for protocol, table in zip(protocols, heard, strict=True):
-        names = _trials(_with_path(protocol), several).select("trial", "utterance_id")
-        rows.append(names.join(table, on="utterance_id", maintain_order="left").drop("utterance_id", "version"))
-    if not rows:
+    if not heard:
         raise ProtocolError("no protocol has the column 'path', so no audio can be opened; leave audio out")
-    found = pl.concat(rows)
+    found = pl.concat(heard).drop("utterance_id", "version")
     own = [name for name in found.columns if name != "trial" and name in trials.columns]
     return trials.drop(own).join(found, on="trial", how="left", maintain_order="left")
 

@@ -32,6 +32,9 @@ def shared_values(trials: pl.DataFrame) -> Iterator[Finding]:
         if column not in trials.columns:
             continue
         rows = trials.filter(pl.col(column).is_not_null() & ~pl.col(column).str.to_lowercase().is_in(NOBODY))
+        if kind == "utterance" and "domain" in rows.columns:  # two corpora may both have a trial `0`
+            whole = pl.concat_str("domain", column, separator="/", ignore_nulls=True)
+            rows = rows.with_columns(whole.alias(column))
         if kind == "generator" and "label" in rows.columns:
             rows = rows.filter(pl.col("label") == SPOOF)
         counts = rows.group_by(pl.col(column).alias("value"), "set").len("trials")

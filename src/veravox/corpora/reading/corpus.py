@@ -163,7 +163,8 @@ def read_corpus(
     for item in caught:
         if not isinstance(item.message, CorpusWarning):
             warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
-    counts, absent = compare(protocol, published_of(name), whole=split is None)
+    whole = split is None and not any(message.kind == "left out" for message in said)
+    counts, absent = compare(protocol, published_of(name), whole)
     return Reading(
         corpus=name,
         root=Path(root),
@@ -173,7 +174,7 @@ def read_corpus(
         extra=_items(said, "extra"),
         notes=[message.message for message in said],
         counts=counts,
-        absent=absent if split is None else [],
+        absent=absent if whole else [],
     )
 
 
@@ -190,7 +191,7 @@ def compare(
     Companions (rows of another `source_id` with an absolute path) do not count.
 
     Args:
-        whole: whether parts that span every split can be compared.
+        whole: whether every trial is here, so that the whole can be compared.
     """
     frame, counts, absent = protocol.frame, [], []
     if "path" in frame.columns:
