@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given, settings, strategies as st
 
 import veravox
 from veravox.apps.cli import main
@@ -113,6 +117,21 @@ def test_a_file_that_is_no_state_dict_is_refused_and_runs_nothing(content, tmp_p
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="no PyTorch file of plain weights"):
         import_checkpoint(path, "aasist")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_damaged_file_is_refused_or_read_never_a_crash(data):
+    content = io.BytesIO()
+    torch.save({"out_layer.weight": torch.ones(2, 3), "out_layer.bias": torch.ones(2)}, content)
+    damaged = bytearray(content.getvalue())
+    for _ in range(data.draw(st.integers(1, 20))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "damaged.pth"
+        path.write_bytes(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]))
+        with pytest.raises(CheckpointError):  # even whole, it lacks most weights
+            import_checkpoint(path, "aasist_l")
 
 
 def test_more_than_a_state_dict_and_an_unknown_expert_are_refused(tmp_path):

@@ -24,6 +24,7 @@ _HOMES = {
     "Checkpoint": "checkpoint",
     "read_checkpoint": "checkpoint",
     "write_checkpoint": "checkpoint",
+    "import_checkpoint": "foreign",
 }
 
 __all__ = sorted(_HOMES)
