@@ -169,18 +169,20 @@ def is_own(path: str | os.PathLike[str]) -> bool:
     file = Path(path)
     if file.suffix.lower() == ".jsonl":
         return True
+    return {"utterance_id", "score"} <= set(_names(file))
+
+
+def _names(file: Path) -> list[str]:
+    """The names of the columns of a CSV or Parquet file, as far as its first line tells; nothing for others."""
     if file.suffix.lower() not in (".csv", ".parquet") or not file.is_file():
-        return False
+        return []
     try:
-        names = pl.read_parquet_schema(file) if file.suffix.lower() == ".parquet" else _first_line(file)
+        if file.suffix.lower() == ".parquet":
+            return list(pl.read_parquet_schema(file))
+        with file.open(encoding="utf-8-sig") as lines:
+            return [cell.strip().strip('"') for cell in lines.readline().split(",")]
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError):
-        return False
-    return {"utterance_id", "score"} <= set(names)
-
-
-def _first_line(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig") as file:
-        return [cell.strip().strip('"') for cell in file.readline().split(",")]
+        return []
 
 
 def read_foreign_scores(
@@ -254,12 +256,10 @@ def read_key(path: str | os.PathLike[str]) -> Protocol:
         EvaluationError: if the columns are of no known release.
         ProtocolError: for doubled ids or unknown labels.
     """
-    if Path(path).suffix.lower() == ".parquet":
+    if Path(path).suffix.lower() == ".parquet" or "utterance_id" in _names(Path(path)):
         return Protocol.read(path)
     frame = _rows(path)
     first = [str(cell).lower() for cell in frame.row(0)]
-    if "utterance_id" in first:
-        return Protocol.read(path)
     if set(first) & set(ID_NAMES) and {"label", "key"} & set(first):
         return _named_key(frame, first, path)
     layout = KEY_LAYOUTS.get(frame.width)

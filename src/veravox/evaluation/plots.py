@@ -48,7 +48,8 @@ def canvas(dark: bool, width: float = 6.4, height: float = 4.6) -> Iterator[tupl
         "axes.axisbelow": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "legend.frameon": False,
+        "legend.facecolor": colours["paper"],
+        "legend.edgecolor": "none",
         "font.size": 11,
         "font.family": "DejaVu Sans",
     }
