@@ -8,9 +8,11 @@ import multiprocessing
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,7 +159,8 @@ def _run(tasks: list[Task], workers: int) -> Iterator[tuple[str, list[dict], lis
     try:
         waiting: set[Future] = set()
         for task in tasks:
-            waiting.add(pool.submit(_work, task))
+            with _deaf_to_interrupts():  # a submission may start a worker, which inherits it
+                waiting.add(pool.submit(_work, task))
             if len(waiting) >= 4 * workers:
                 finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in finished)
@@ -170,9 +173,21 @@ def _run(tasks: list[Task], workers: int) -> Iterator[tuple[str, list[dict], lis
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C is the parent's to handle: workers that inherit this end quietly, even while they start."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def _prepare_worker() -> None:
-    """One thread each; Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """One thread each."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
 
