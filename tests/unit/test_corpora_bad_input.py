@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from corpora_examples import make_audio, unpack
+from veravox import corpora
 from veravox.apps.cli import main
+from veravox.corpora import CORPORA
 from veravox.corpora.partialspoof import read_segments
 from veravox.corpora.reading.corpus import read_corpus, recognise
 from veravox.corpora.reading.listing import list_audio
-from veravox.corpora.reading.rows import read_fields
+from veravox.corpora.reading.rows import read_fields, read_headed
 from veravox.errors import ConfigurationError, CorpusError
 
 LA_KEY = "ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt"
@@ -203,6 +207,28 @@ def test_segment_labels_become_runs_in_seconds(tmp_path):
         (0.64, 0.8, "spoof"),
     ]
     assert segments.filter(utterance_id="LA_T_1138215")["label"].to_list() == ["bonafide"]
+
+
+@given(st.text(alphabet='ab0,|\t "\n\r\u2028_é', max_size=60), st.sampled_from([",", "|", "\t"]), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_any_text_is_read_as_rows_or_refused_in_one_line(tmp_path_factory, text, separator, quoted):
+    path = tmp_path_factory.getbasetemp() / "fuzz.csv"
+    path.write_bytes(text.encode())
+    for read in (
+        lambda: read_fields(path, ("a", "b"), separator),
+        lambda: read_headed(path, ("a",), separator, quoted),
+    ):
+        try:
+            rows = read()
+        except CorpusError:
+            continue
+        assert rows["line_number"].is_unique().all()
+
+
+def test_every_name_of_the_public_face_is_there_and_every_corpus_is_on_its_page():
+    assert all(getattr(corpora, name) is not None for name in corpora.__all__)
+    page = (Path(__file__).parents[2] / "docs/corpora.md").read_text()
+    assert [name for name in CORPORA.names() if f"| `{name}` |" not in page] == []
 
 
 class Trap:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from hypothesis import given, settings, strategies as st
 
 from corpora_examples import unpack
 from veravox.apps.cli import main
 from veravox.corpora.mixing.draw import balanced, divided, water_fill
-from veravox.corpora.mixing.mix import make
+from veravox.corpora.mixing.mix import make_mix
 from veravox.corpora.mixing.spec import mix_from_dict, named_mixes, read_mix
 from veravox.corpora.reading.assemble import sample
 from veravox.errors import ConfigurationError, CorpusError
@@ -93,7 +95,7 @@ def two(tmp_path):
 def mixed(folder, **fields):
     sources = {name: {"protocol": f"{name}.csv"} for name in ("one", "two")}
     data = {"sources": sources, "sets": {"train": {}, "dev": {}, "eval": {}}, **fields}
-    return make(mix_from_dict(data), folder=str(folder))
+    return make_mix(mix_from_dict(data), folder=str(folder))
 
 
 def test_ids_that_collide_are_told_apart_and_paths_stay_openable(two):
@@ -223,3 +225,10 @@ def test_missing_folders_are_all_named_at_once(tmp_path, capsys):
     assert stopped.value.code == 2
     assert "'asvspoof2019_la', 'asvspoof2021_la', 'asvspoof2021_df'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_mix_on_the_page_is_a_mix():
+    page = (Path(__file__).parents[2] / "docs/protocols.md").read_text()
+    mix = mix_from_dict(yaml.safe_load(page.split("```yaml\n")[1].split("```")[0]))
+    assert mix.roots() == ["m_ailabs"]
+    assert mix.role("known") == "eval"

@@ -32,7 +32,7 @@ def command(
     import dataclasses
 
     from veravox.apps import show
-    from veravox.corpora.mixing.mix import make
+    from veravox.corpora.mixing.mix import make_mix
     from veravox.corpora.mixing.spec import named_mixes, read_mix
     from veravox.errors import ConfigurationError
 
@@ -52,7 +52,7 @@ def command(
             raise ConfigurationError(f"--root {given!r}: write it as NAME=FOLDER")
         folders[name] = folder
     start = str(Path(mix).parent) if Path(mix).exists() else "."
-    made = make(spec, folders, partial, start)
+    made = make_mix(spec, folders, partial, start)
     made.write(out, ".csv" if csv else ".parquet")
     for note in made.notes:
         show.warn(show.printable(note))

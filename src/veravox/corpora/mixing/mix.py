@@ -72,7 +72,7 @@ class Mixed:
         return paths
 
 
-def make(mix: Mix, roots: Mapping[str, str] | None = None, partial: bool = False, folder: str = ".") -> Mixed:
+def make_mix(mix: Mix, roots: Mapping[str, str] | None = None, partial: bool = False, folder: str = ".") -> Mixed:
     """Read the sources of a mix and draw its sets.
 
     Args:

@@ -100,8 +100,11 @@ def read_headed(
 
 
 def _split_plain(path: str | os.PathLike[str], separator: str) -> pl.DataFrame:
-    header = read_text(path).split("\n", 1)[0].strip().split(separator)
-    rows = read_fields(path, [name.strip() or f"column_{i}" for i, name in enumerate(header)], separator)
+    first = read_text(path).strip("\r\n").split("\n", 1)[0].strip("\r")
+    header = [name.strip() for name in first.split(separator)]
+    odd = {"", LINE} | {name for name in header if header.count(name) > 1 or name.startswith("_")}
+    names = [f"column_{place}" if name in odd else name for place, name in enumerate(header, 1)]
+    rows = read_fields(path, names, separator)
     texts = [name for name in rows.columns if name != LINE]
     return rows[1:].with_columns(pl.col(texts).replace("", None))
 
@@ -113,7 +116,9 @@ def _split_quoted(path: str | os.PathLike[str], separator: str) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
         raise CorpusError(f"{str(path)!r} cannot be read as a table: {reason}") from error
-    rows = rows.rename({name: name.strip() for name in rows.columns})
+    stripped = [name.strip() for name in rows.columns]
+    if len(set(stripped)) == len(stripped):
+        rows.columns = stripped
     return rows.with_columns(pl.int_range(2, len(rows) + 2, dtype=pl.Int64).alias(LINE))
 
 
