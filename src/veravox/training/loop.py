@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,10 @@ from veravox.scoring.calibrate import calibrated_on_dev, training_limits
 from veravox.scoring.engine import Judged, judge
 from veravox.scoring.verdict import Judge
 from veravox.tables import BONA_FIDE, Protocol
-from veravox.training.losses import expert_losses, mixture_loss, smoothed_cross_entropy
+from veravox.training.division import divide
+from veravox.training.losses import smoothed_cross_entropy
+from veravox.training.objective import Objective
+from veravox.training.parts import Groups, frozen_children, hold_frozen_parts, parameter_groups
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Recipe, Stage, Training
 from veravox.training.state import random_state, read_state, restore_random_state, write_state
@@ -90,18 +93,6 @@ class _Best:
         return {"eer": self.eer, "loss": self.loss, "epoch": self.epoch, "weights": self.weights}
 
 
-class _Judging(nn.Module):
-    """The detector as tensors in, tensors out, for the parallel wrapper."""
-
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.detector(windows)
-        return output.logits, output.expert_logits
-
-
 @dataclass
 class DevResult:
     """What the detector reaches on dev: rates and losses of the mixture and of each expert."""
@@ -145,12 +136,18 @@ class Run:
         self.recipe, self.train, self.dev, self.out = recipe, train, dev, out
         self.device, self.workers, self.ranks = device, workers, ranks
         self.progress, self.say = progress, say
+        self.divisions = [
+            divide(stage, recipe.stage_training(index), list(recipe.detector.experts), train, dev, recipe.seed)
+            for index, stage in enumerate(recipe.stages)
+        ]
         self.dev_labels = np.array([label == BONA_FIDE for label in dev.frame["label"]])
         self.stopping = False
         self.position = {"stage": 0, "epoch": 0, "batch": 0, "step": 0}
         self.sums: list[float] = [0.0, 0.0]
         torch.manual_seed(recipe.seed)
         self.detector = Detector(recipe.detector).to(device)
+        for index, stage in enumerate(recipe.stages):
+            frozen_children(self.detector, stage, recipe.stage_training(index))
         torch.manual_seed(recipe.seed + 7919 * ranks.rank)
         state = self._saved(resume)
         self.bests: dict[str, _Best] = {}
@@ -229,7 +226,7 @@ class Run:
         return {"mixture": self.detector}
 
     def _stage(self, stage: Stage, training: Training) -> bool:
-        groups = self._parameter_groups(stage, training)
+        groups = parameter_groups(self.detector, stage, training)
         optimiser = torch.optim.AdamW(
             [{"params": params, "lr": rate} for params, rate in groups.values()],
             weight_decay=training.weight_decay,
@@ -239,15 +236,18 @@ class Run:
             self.optimiser_state = None
         self.bests = self.bests or {name: _Best() for name in self._parts(stage)}
         step = _Step(self, stage, training, optimiser, groups)
-        while self.position["epoch"] < training.epochs:
-            if self._patience_is_over(training):
-                break
-            if not step.epoch():
+        try:
+            while self.position["epoch"] < training.epochs:
+                if self._patience_is_over(training):
+                    break
+                if not step.epoch():
+                    self.save(optimiser)
+                    return False
+                self._choose(stage, training)
+                self.position |= {"epoch": self.position["epoch"] + 1, "batch": 0}
                 self.save(optimiser)
-                return False
-            self._choose(stage, training)
-            self.position |= {"epoch": self.position["epoch"] + 1, "batch": 0}
-            self.save(optimiser)
+        finally:
+            step.objective.close()
         for name, module in self._parts(stage).items():
             if self.bests[name].weights:
                 module.load_state_dict(self.bests[name].weights)
@@ -257,36 +257,9 @@ class Run:
         latest = max(best.epoch for best in self.bests.values())
         return self.position["epoch"] - 1 - latest >= training.patience
 
-    def _parameter_groups(self, stage: Stage, training: Training) -> dict[str, tuple[list[nn.Parameter], float]]:
-        """Trainable parameters and learning rate of each expert, the front ends and the gate."""
-        mixture, alone = self.detector.mixture, stage.trains == "experts"
-        names = [*mixture.experts, "gate", "front_ends"]
-        unknown = set(training.freeze) - set(names) - {"experts"}
-        if unknown:
-            raise TrainingError(
-                f"stage {stage.name!r} freezes {first_few(unknown)}; known: experts, {', '.join(names)}"
-            )
-        frozen = set(training.freeze) | (set(mixture.experts) if "experts" in training.freeze else set())
-        if alone:
-            # A front end that experts share must not be pulled by one while another trains alone.
-            frozen |= {"gate", "front_ends"}
-        modules: dict[str, list[nn.Module]] = {name: [expert] for name, expert in mixture.experts.items()}
-        modules |= {"gate": [mixture.gate, mixture.projections], "front_ends": [self.detector.front_ends]}
-        groups = {}
-        gate_rate = training.gate_learning_rate or training.learning_rate
-        for name, members in modules.items():
-            parameters = [parameter for member in members for parameter in member.parameters()]
-            for parameter in parameters:
-                parameter.requires_grad_(name not in frozen)
-            if parameters and name not in frozen:
-                groups[name] = (parameters, gate_rate if name == "gate" else training.learning_rate)
-        if not groups:
-            raise TrainingError(f"stage {stage.name!r} has nothing to train: every part is frozen")
-        return groups
-
     def _choose(self, stage: Stage, training: Training) -> None:
         """Score dev, keep what is best so far, write the epoch's record."""
-        result = self.dev_result()
+        result = self.dev_result(self.divisions[self.position["stage"]].dev)
         improved = []
         for name, module in self._parts(stage).items():
             alone = stage.trains == "experts"
@@ -317,8 +290,12 @@ class Run:
         """The window policy of dev scores and calibration."""
         return window_policy(self.recipe.policy, self.recipe.detector.window_s, self.recipe.hop_s)
 
-    def dev_result(self) -> DevResult:
-        """Score dev with the weights as they are. Every process scores all of it, so that all choose alike."""
+    def dev_result(self, own: Mapping[str, np.ndarray] | None = None) -> DevResult:
+        """Score dev with the weights as they are. Every process scores all of it, so that all choose alike.
+
+        Args:
+            own: the dev trials (boolean) of each expert's own figures; all where none are given.
+        """
         self.detector.eval()
         with self.progress("dev", len(self.dev)) as advance:
             judged = []
@@ -330,20 +307,20 @@ class Run:
         self.detector.train()
         logits = np.array([trial.logit for trial in judged])
         experts = np.nan_to_num(np.stack([trial.mean_expert_logits for trial in judged]))  # never run: no opinion
-        names = self.detector.expert_names
-        return DevResult(
-            self._eer(logits),
-            self._loss(logits),
-            {name: self._eer(experts[:, index]) for index, name in enumerate(names)},
-            {name: self._loss(experts[:, index]) for index, name in enumerate(names)},
-            judged,
-        )
+        all_of_it = np.ones(len(logits), dtype=bool)
+        eers, losses = {}, {}
+        for index, name in enumerate(self.detector.expert_names):
+            chosen = (own or {}).get(name, all_of_it)
+            eers[name] = self._eer(experts[chosen, index], self.dev_labels[chosen])
+            losses[name] = self._loss(experts[chosen, index], self.dev_labels[chosen])
+        labels = self.dev_labels
+        return DevResult(self._eer(logits, labels), self._loss(logits, labels), eers, losses, judged)
 
-    def _eer(self, logits: np.ndarray) -> float:
-        return equal_error_rate(logits[self.dev_labels], logits[~self.dev_labels])
+    def _eer(self, logits: np.ndarray, labels: np.ndarray) -> float:
+        return equal_error_rate(logits[labels], logits[~labels])
 
-    def _loss(self, logits: np.ndarray) -> float:
-        targets = torch.from_numpy(self.dev_labels.astype(np.float32))
+    def _loss(self, logits: np.ndarray, labels: np.ndarray) -> float:
+        targets = torch.from_numpy(labels.astype(np.float32))
         return float(smoothed_cross_entropy(torch.from_numpy(logits), targets))
 
 
@@ -356,16 +333,17 @@ class _Step:
         stage: Stage,
         training: Training,
         optimiser: torch.optim.Optimizer,
-        groups: Mapping[str, tuple[list[nn.Parameter], float]],
+        groups: Groups,
     ) -> None:
         self.run, self.stage, self.training, self.optimiser, self.groups = run, stage, training, optimiser, groups
         window = run.recipe.detector.window_samples
         policy = WindowPolicy("random", window, window, SAMPLE_RATE_HZ)
-        dataset = TrainingWindows(run.train, policy, run.recipe.augmentation, run.recipe.seed)
-        draws = training.draws or len(run.train)
+        division = run.divisions[run.position["stage"]]
+        dataset = TrainingWindows(division.train, policy, run.recipe.augmentation, run.recipe.seed)
+        draws = training.draws or len(division.train)
         self.sampler = EpochSampler(
-            run.train,
-            training.balance,
+            division.train,
+            division.balance,
             draws,
             training.batch_size,
             run.recipe.seed,
@@ -373,24 +351,21 @@ class _Step:
             run.ranks.count,
         )
         self.loader = training_loader(dataset, self.sampler, run.workers)
-        self.model: nn.Module = _Judging(run.detector)
-        if run.ranks.count > 1:
-            devices = [run.ranks.local_rank] if run.device.type == "cuda" else None
-            self.model = nn.parallel.DistributedDataParallel(self.model, device_ids=devices)
+        self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device)
         self.first_epoch = run.recipe.stages.index(stage) * STAGE_EPOCHS
 
     def epoch(self) -> bool:
         """Do the rest of the current epoch; False if a signal asks to stop."""
         run, position = self.run, self.run.position
         run.detector.train()
-        self._hold_frozen_parts()
+        hold_frozen_parts(run.detector, self.stage, self.training)
         # Stages differ in their draws and noise: each counts its epochs from another number.
         self.sampler.set_position(self.first_epoch + position["epoch"], position["batch"])
         what = f"{self.stage.name} {position['epoch'] + 1}/{self.training.epochs}"
         with run.progress(what, len(self.sampler)) as advance:
             advance(position["batch"])
-            for windows, targets, _ in self.loader:
-                loss = self._one(windows.to(run.device), targets.to(run.device))
+            for windows, targets, trials in self.loader:
+                loss = self._one(windows, targets, trials)
                 run.sums = [run.sums[0] + loss * len(targets), run.sums[1] + len(targets)]
                 position["batch"] += 1
                 position["step"] += 1
@@ -399,28 +374,10 @@ class _Step:
                     return False
         return True
 
-    def _hold_frozen_parts(self) -> None:
-        """Parts that do not train stay in evaluation mode: no dropout, no batch-norm updates."""
-        mixture = self.run.detector.mixture
-        for name, module in [
-            *mixture.experts.items(),
-            ("gate", mixture.gate),
-            ("front_ends", self.run.detector.front_ends),
-        ]:
-            if name not in self.groups:
-                module.eval()
-
-    def _one(self, windows: Tensor, targets: Tensor) -> float:
+    def _one(self, windows: Tensor, targets: Tensor, trials: Tensor) -> float:
         self._schedule()
         self.optimiser.zero_grad(set_to_none=True)
-        with _precision(self.training.precision, self.run.device):
-            logits, expert_logits = self.model(windows)
-        if self.stage.trains == "experts":
-            loss = expert_losses(expert_logits, targets, self.training.label_smoothing).sum()
-        else:
-            loss = mixture_loss(
-                logits, expert_logits, targets, self.training.label_smoothing, self.training.expert_loss_weight
-            )
+        loss = self.objective(windows, targets, trials)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is not finite at step {self.run.position['step']}; lower the learning rate "
@@ -438,18 +395,9 @@ class _Step:
         total = self.training.epochs * len(self.sampler)
         done = self.run.position["epoch"] * len(self.sampler) + self.run.position["batch"]
         share = 0.5 * (1.0 + math.cos(math.pi * done / max(total, 1)))
-        floor = self.training.min_learning_rate
         for group, (_, rate) in zip(self.optimiser.param_groups, self.groups.values(), strict=True):
+            floor = min(self.training.min_learning_rate, rate)
             group["lr"] = floor + (rate - floor) * share
-
-
-def _precision(wanted: str, device: torch.device) -> AbstractContextManager[Any]:
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if device.type == "cpu":
-        native = bool(getattr(torch.backends.cpu, "get_cpu_capability", str)() in ("AVX512_BF16", "AMX"))
-    if wanted == "bfloat16" or (wanted == "auto" and native):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def protocol_hash(protocol: Protocol) -> str:

@@ -22,9 +22,14 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: flo
 
 
 def mixture_loss(
-    logits: Tensor, expert_logits: Tensor, targets: Tensor, label_smoothing: float, expert_weight: float
+    logits: Tensor,
+    expert_logits: Tensor,
+    targets: Tensor,
+    label_smoothing: float,
+    expert_weight: float,
+    mixture_weight: float = 1.0,
 ) -> Tensor:
-    """Loss of the mixture's logit plus `expert_weight` times the mean of the experts' own losses.
+    """`mixture_weight` times the mixture's loss plus `expert_weight` times the mean of the experts' own.
 
     Args:
         logits: (B,).
@@ -32,12 +37,36 @@ def mixture_loss(
         targets: (B,).
     """
     loss = smoothed_cross_entropy(logits, targets, label_smoothing)
+    if mixture_weight != 1.0:
+        loss = mixture_weight * loss
     if expert_weight:
         loss = loss + expert_weight * expert_losses(expert_logits, targets, label_smoothing).mean()
     return loss
+
+
+def gate_entropy(gate_logits: Tensor) -> Tensor:
+    """Mean entropy of the gate's decisions (B, E): 0 if each names one expert, log E if none prefers any."""
+    logarithms = gate_logits.float().log_softmax(dim=1)
+    return -(logarithms.exp() * logarithms).sum(dim=1).mean()
 
 
 def expert_losses(expert_logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     """Each expert's own loss, shape (E,)."""
     columns = [smoothed_cross_entropy(column, targets, label_smoothing) for column in expert_logits.unbind(dim=1)]
     return torch.stack(columns)
+
+
+def own_losses(
+    expert_logits: Tensor, targets: Tensor, label_smoothing: float, owned: Tensor, counts: Tensor
+) -> Tensor:
+    """Each expert's loss summed over its own windows, divided by `counts`: shape (E,), 0 where it has none.
+
+    Args:
+        expert_logits: (B, E).
+        targets: (B,).
+        owned: (B, E), whether the expert learns from the window.
+        counts: (E,), windows to divide by; over all processes where several train together.
+    """
+    smoothed = (targets * (1.0 - label_smoothing) + 0.5 * label_smoothing)[:, None].expand_as(expert_logits)
+    each = binary_cross_entropy_with_logits(expert_logits.float(), smoothed, reduction="none")
+    return (each * owned).sum(dim=0) / torch.where(counts > 0, counts, 1.0)

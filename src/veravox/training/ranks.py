@@ -43,6 +43,13 @@ class Ranks:
         distributed.all_gather_object(flags, value)
         return any(flags)
 
+    def total(self, counts: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes."""
+        if self.count > 1:
+            counts = counts.clone()
+            distributed.all_reduce(counts)
+        return counts
+
     def share(self, value: object) -> object:
         """What the first process has."""
         if self.count == 1:

@@ -24,14 +24,20 @@ class Training:
         batch_size: windows, over all processes.
         learning_rate, min_learning_rate: start and end of the cosine.
         gate_learning_rate: of the gate and projections in a joint stage; None for the same.
+        learning_rates: of single parts, an expert, `experts`, `gate`, `front_ends`; the most specific holds.
         weight_decay: AdamW's, decoupled.
         label_smoothing: mass spread over both classes.
         gradient_clip: largest gradient norm of one expert, or of the gate; 0 for none.
         patience: epochs without a better dev EER before a stage stops.
         draws: trials an epoch; None for as many as there are.
         balance: columns whose values are drawn equally often.
-        expert_loss_weight: of the experts' own losses in a joint stage.
-        freeze: in a joint stage, `experts`, `gate`, or names of experts that keep their weights.
+        mixture_loss_weight: of the mixture's loss in a joint stage; at 0 it still teaches the gate, but no expert.
+        expert_loss_weight: of the mean of the experts' own losses in a joint stage.
+        gate_entropy_weight: of the gate's mean entropy; positive sharpens its decisions, negative spreads them.
+        load_balance_weight: of `load_imbalance`, which is least where experts are used alike.
+        freeze: parts that keep their weights: `experts`, `gate`, `front_ends`, an expert, or `EXPERT.CHILD`.
+        domains: in a stage of experts, the domain that each expert learns from; `*` is all of them.
+        partition: in a stage of experts, every trial belongs to one expert, drawn by the recipe's seed.
         precision: `auto` is bfloat16 on devices that compute in it, else float32.
     """
 
@@ -40,25 +46,41 @@ class Training:
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-5
     gate_learning_rate: float | None = None
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
     gradient_clip: float = 5.0
     patience: int = 10
     draws: int | None = None
     balance: tuple[str, ...] = ("label",)
+    mixture_loss_weight: float = 1.0
     expert_loss_weight: float = 0.0
+    gate_entropy_weight: float = 0.0
+    load_balance_weight: float = 0.0
     freeze: tuple[str, ...] = ()
+    domains: Mapping[str, str] = field(default_factory=dict)
+    partition: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "balance", tuple(self.balance))
         object.__setattr__(self, "freeze", tuple(self.freeze))
+        object.__setattr__(self, "domains", dict(self.domains))
+        object.__setattr__(self, "learning_rates", dict(self.learning_rates))
         if self.epochs < 1 or self.batch_size < 2 or self.patience < 1:
             raise ConfigurationError("training: epochs and patience must be at least 1, batch_size at least 2")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigurationError(f"training: label_smoothing must be in [0, 1), not {self.label_smoothing}")
         if self.learning_rate <= 0 or self.min_learning_rate < 0 or self.weight_decay < 0:
             raise ConfigurationError("training: learning rates must be positive, weight_decay not negative")
+        wrong = {name: rate for name, rate in self.learning_rates.items() if rate <= 0}
+        if wrong:
+            raise ConfigurationError(f"training: learning_rates must be positive, not {wrong}; use freeze instead")
+        for name in ("mixture_loss_weight", "expert_loss_weight", "load_balance_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"training: {name} must not be negative, not {getattr(self, name)}")
+        if self.domains and self.partition:
+            raise ConfigurationError("training: either domains or partition divide the trials, not both")
 
 
 @dataclass(frozen=True)
@@ -125,8 +147,8 @@ class Recipe:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"recipe {self.name!r}: stage names must differ, got {names}")
-        for index in range(len(self.stages)):
-            self.stage_training(index)
+        for index, stage in enumerate(self.stages):
+            _check_parts(stage, self.stage_training(index), list(self.detector.experts))
 
     def stage_training(self, index: int) -> Training:
         """What holds in a stage: the shared training with the stage's overrides."""
@@ -171,6 +193,39 @@ class Recipe:
             values["augmentation"] = tuple(values["augmentation"] or ())
         check_options("recipe", cls, values)
         return cls(**values)
+
+
+def _check_parts(stage: Stage, training: Training, experts: list[str]) -> None:
+    """Check every name of a part, and that what a stage asks for goes together."""
+    parts = [*experts, "experts", "gate", "front_ends"]
+    for option, names, known in (
+        ("freeze", [name.partition(".")[0] for name in training.freeze], parts),
+        ("learning_rates", list(training.learning_rates), parts),
+        ("domains", list(training.domains), experts),
+    ):
+        for name in names:
+            if name not in known:
+                raise ConfigurationError(
+                    f"stage {stage.name!r}, {option}: no part {name!r}; {suggest(name, known)}"
+                )
+    if stage.trains == "joint":
+        if training.domains or training.partition:
+            raise ConfigurationError(
+                f"stage {stage.name!r} trains the mixture on all trials; domains and partition are for stages "
+                "that train experts"
+            )
+        free = [name for name in experts if name not in training.freeze and "experts" not in training.freeze]
+        if free and not training.mixture_loss_weight and not training.expert_loss_weight:
+            raise ConfigurationError(
+                f"stage {stage.name!r}: no loss reaches the experts; set mixture_loss_weight or "
+                "expert_loss_weight, or freeze: [experts]"
+            )
+        return
+    missing = [name for name in experts if name not in training.domains and name not in training.freeze]
+    if training.domains and missing:
+        raise ConfigurationError(
+            f"stage {stage.name!r}: no domain for {', '.join(missing)}; name one, '*' for all, or freeze it"
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,56 @@
+"""What the recipes of the mixture papers share: detectors, domains, published settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from veravox.models.detector import DetectorSpec
+from veravox.training.recipe import Recipe, Stage, Training
+
+DOMAINS = ("neural-tts", "neural-vocoder", "signal-vocoder", "classic-tts")
+"""The four domains of the corpus; any four values of a protocol's `domain` will do."""
+
+LCNN_TRAINING = Training(
+    epochs=100,
+    batch_size=64,
+    learning_rate=1e-4,
+    min_learning_rate=1e-5,
+    weight_decay=1e-4,
+    label_smoothing=0.2,
+    patience=20,
+)
+"""Published settings of the LCNN experts: AdamW, cosine over 100 epochs, balanced draws."""
+
+ARCHITECTURES = {
+    "lcnn_mel": {"front_end": "log_mel", "name": "lcnn"},
+    "resnet_mel": {"front_end": "log_mel", "name": "resnet"},
+    "resnet_spectrogram": {"front_end": "log_spectrogram", "name": "resnet"},
+}
+"""The three experts of the second mixture paper; its ResNets are of unstated size, ours are slim."""
+
+JOINT = {"epochs": 50, "patience": 10}
+
+
+def mixture_recipe(
+    name: str,
+    description: str,
+    experts: Mapping[str, Mapping[str, Any]],
+    gate: str | Mapping[str, Any],
+    stages: Sequence[Stage],
+    front_ends: Mapping[str, Any] | None = None,
+    training: Training = LCNN_TRAINING,
+    window_s: float = 3.0,
+    **detector: Any,
+) -> Recipe:
+    """A recipe whose front ends are those that its experts name, unless given."""
+    heard = front_ends or {str(item["front_end"]): str(item["front_end"]) for item in experts.values()}
+    spec = DetectorSpec.parse(
+        {"front_ends": heard, "experts": experts, "gate": gate, "window_s": window_s, **detector}
+    )
+    return Recipe(name=name, description=description, detector=spec, training=training, stages=tuple(stages))
+
+
+def domain_experts(domains: Sequence[str]) -> dict[str, str]:
+    """Names of experts, one a domain: `neural-tts` gives `neural_tts`."""
+    return {"".join(c if c.isalnum() else "_" for c in domain): domain for domain in domains}

@@ -1,0 +1,147 @@
+"""What a stage minimises on one batch."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from veravox.models.detector import Detector
+from veravox.models.routers import load_imbalance
+from veravox.training.division import Division
+from veravox.training.losses import expert_losses, gate_entropy, mixture_loss, own_losses
+from veravox.training.ranks import Ranks
+from veravox.training.recipe import Stage, Training
+
+LEAST_WINDOWS = 2
+"""An expert with fewer windows in a batch sits it out: batch norms need two."""
+
+
+class _All(nn.Module):
+    """Every expert judges every window: logits (B,), expert logits, gate weights, gate logits (B, E)."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        output = self.detector(windows)
+        return output.logits, output.expert_logits, output.gate_weights, output.gate_logits
+
+
+class _Own(nn.Module):
+    """Every expert judges its own windows only: expert logits (B, E), 0 elsewhere, and which count (B, E).
+
+    Windows of others would also enter an expert's batch norms.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, windows: Tensor, owned: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.detector.hear(windows)
+        columns = []
+        heard = owned & (owned.sum(dim=0) >= LEAST_WINDOWS)
+        for index, (name, item) in enumerate(self.detector.spec.experts.items()):
+            expert = self.detector.mixture.experts[name]
+            rows = heard[:, index].nonzero().squeeze(1)
+            column = windows.new_zeros(len(windows))
+            if len(rows):
+                logits = expert(features[item.front_end][rows]).logits
+                column = column.index_copy(0, rows, logits.to(column.dtype))
+            else:
+                # Joined to the loss all the same: processes that train together wait for every gradient.
+                free = [one.sum() for one in expert.parameters() if one.requires_grad]
+                column = column + 0.0 * sum(free) if free else column
+            columns.append(column)
+        return torch.stack(columns, dim=1), heard
+
+
+class Objective:
+    """The loss of one batch, from windows, targets and trial numbers.
+
+    Args:
+        detector: what learns.
+        stage, training: what holds in the stage.
+        division: which expert learns from which trial.
+        ranks: this process among those that train together.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        stage: Stage,
+        training: Training,
+        division: Division,
+        ranks: Ranks,
+        device: torch.device,
+    ) -> None:
+        self.detector, self.stage, self.training = detector, stage, training
+        self.ranks, self.device = ranks, device
+        self.owned = None if division.owned is None else torch.from_numpy(division.owned)
+        self.model: nn.Module = _All(detector) if self.owned is None else _Own(detector)
+        if ranks.count > 1:
+            devices = [ranks.local_rank] if device.type == "cuda" else None
+            self.model = nn.parallel.DistributedDataParallel(self.model, device_ids=devices)
+        self.hooks = self._part_experts_from_gate()
+
+    def _part_experts_from_gate(self) -> list[Any]:
+        """Where the mixture's loss may teach the gate alone, it does not flow on through embeddings."""
+        if self.stage.trains == "experts" or self.training.mixture_loss_weight:
+            return []
+        mixture = self.detector.mixture
+        entries = list(mixture.projections.values()) or [mixture.gate]
+        return [
+            entry.register_forward_pre_hook(lambda module, seen: tuple(one.detach() for one in seen))
+            for entry in entries
+        ]
+
+    def close(self) -> None:
+        """Leave the detector as it was."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def __call__(self, windows: Tensor, targets: Tensor, trials: Tensor) -> Tensor:
+        """The loss, a scalar, of windows (B, S) with targets (B,) of the stage's trials (B,)."""
+        windows, targets = windows.to(self.device), targets.to(self.device)
+        smoothing = self.training.label_smoothing
+        if self.owned is not None:
+            owned = self.owned[trials].to(self.device)
+            with _precision(self.training.precision, self.device):
+                expert_logits, heard = self.model(windows, owned)
+            # Gradients are averaged over processes; this makes it the mean over all their windows.
+            counts = self.ranks.total(heard.sum(dim=0).float()) / self.ranks.count
+            return own_losses(expert_logits, targets, smoothing, heard, counts).sum()
+        with _precision(self.training.precision, self.device):
+            logits, expert_logits, gate_weights, gate_logits = self.model(windows)
+        if self.stage.trains == "experts":
+            return expert_losses(expert_logits, targets, smoothing).sum()
+        return self._joint(logits, expert_logits, gate_weights, gate_logits, targets)
+
+    def _joint(
+        self, logits: Tensor, expert_logits: Tensor, gate_weights: Tensor, gate_logits: Tensor, targets: Tensor
+    ) -> Tensor:
+        training, weight = self.training, self.training.mixture_loss_weight
+        if not weight:
+            logits, weight = (gate_weights * expert_logits.detach()).sum(dim=1), 1.0
+        loss = mixture_loss(
+            logits, expert_logits, targets, training.label_smoothing, training.expert_loss_weight, weight
+        )
+        if training.gate_entropy_weight:
+            loss = loss + training.gate_entropy_weight * gate_entropy(gate_logits)
+        if training.load_balance_weight:
+            loss = loss + training.load_balance_weight * load_imbalance(gate_logits.float(), gate_weights)
+        return loss
+
+
+def _precision(wanted: str, device: torch.device) -> AbstractContextManager[Any]:
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    if device.type == "cpu":
+        native = bool(getattr(torch.backends.cpu, "get_cpu_capability", str)() in ("AVX512_BF16", "AMX"))
+    if wanted == "bfloat16" or (wanted == "auto" and native):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,295 @@
+"""Stages divide trials among experts, losses reach whom they should, parts learn at their own rates."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from contextlib import contextmanager
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from tiny import tiny_recipe, tiny_spec
+from veravox.batches import EpochSampler
+from veravox.errors import ConfigurationError, TrainingError
+from veravox.models import Detector, read_checkpoint
+from veravox.tables import Protocol, read_protocol
+from veravox.training import Ranks, Stage, Training, fit
+from veravox.training.division import PART, Division, divide
+from veravox.training.losses import expert_losses, gate_entropy, own_losses
+from veravox.training.objective import Objective
+from veravox.training.parts import parameter_groups
+
+DOMAINS = {"mel": "signal-vocoder", "linear": "classic-tts"}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def data(samples):
+    protocol = read_protocol(samples / "protocol.csv")
+    keys = ["domain", "label"]
+    parts = []
+    for split, count in (("train", 4), ("dev", 2)):
+        part = protocol.where(split=split)
+        parts.append(part.with_frame(part.frame.group_by(keys, maintain_order=True).head(count)))
+    return parts
+
+
+def labelled(domains: list[str], each: int = 6) -> Protocol:
+    rows = [
+        {"utterance_id": f"{domain}-{label}-{index}", "label": label, "domain": domain}
+        for domain in domains
+        for label in ("bonafide", "spoof")
+        for index in range(each)
+    ]
+    return Protocol.from_rows(rows)
+
+
+def experts_stage(**overrides) -> Stage:
+    return Stage("experts", "experts", overrides)
+
+
+def training(**options) -> Training:
+    return Training(precision="float32", **options)
+
+
+def test_domains_give_each_expert_its_own_trials_and_leave_the_others_out():
+    protocol = labelled(["a", "b", "c"])
+    division = divide(experts_stage(), training(domains={"x": "a", "y": "c"}), ["x", "y"], protocol, protocol, 0)
+    domains = division.train.frame["domain"].to_list()
+    assert set(domains) == {"a", "c"}
+    assert division.owned.tolist() == [[domain == "a", domain == "c"] for domain in domains]
+    assert division.balance == ("label", "domain")
+    assert protocol.frame.filter(pl.Series(division.dev["x"]))["domain"].unique().to_list() == ["a"]
+    everything = divide(experts_stage(), training(domains={"x": "*", "y": "a"}), ["x", "y"], protocol, protocol, 0)
+    assert everything.owned[:, 0].all()
+    assert len(everything.train) == len(protocol)
+
+
+def test_every_batch_of_a_domain_stage_holds_as_much_for_each_expert():
+    protocol = labelled(["a", "b", "c", "d"])
+    experts = ["w", "x", "y", "z"]
+    options = training(domains=dict(zip(experts, "abcd", strict=True)))
+    division = divide(experts_stage(), options, experts, protocol, protocol, 0)
+    for batch in EpochSampler(division.train, division.balance, 48, 16, seed=3):
+        assert division.owned[[draw.trial for draw in batch]].sum(axis=0).tolist() == [4, 4, 4, 4]
+
+
+def test_a_partition_gives_every_trial_to_one_expert_evenly_and_by_the_seed():
+    protocol = labelled(["a", "b"])
+    plan = training(partition=True, balance=("label", "domain"))
+    divisions = [divide(experts_stage(), plan, ["x", "y", "z"], protocol, protocol, seed) for seed in (1, 1, 2)]
+    first, same, other = (division.owned for division in divisions)
+    assert (first.sum(axis=1) == 1).all()
+    assert first.sum(axis=0).tolist() == [8, 8, 8]
+    counts = divisions[0].train.frame.group_by(PART, "label", "domain").len()["len"]
+    assert counts.to_list() == [2] * 12
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+    held = divide(experts_stage(), training(partition=True, freeze=("y",)), ["x", "y", "z"], protocol, protocol, 1)
+    assert held.owned.sum(axis=0).tolist() == [12, 0, 12]
+
+
+@pytest.mark.parametrize(
+    ("domains", "message"),
+    [
+        (
+            {"mel": "classic-tss", "linear": "*"},
+            "expert 'mel' learns from domain 'classic-tss', which has no trials",
+        ),
+        ({"mel": "classic-tts", "linear": "half"}, "expert 'linear'.*has only spoof trials in train"),
+    ],
+)
+def test_an_expert_without_trials_of_both_classes_is_an_error_before_anything_is_written(
+    domains, message, data, tmp_path
+):
+    train, dev = data
+    domain = pl.when(pl.col("utterance_id") == train.where(label="spoof").utterance_ids[0]).then(pl.lit("half"))
+    train = train.with_frame(train.frame.with_columns(domain.otherwise(pl.col("domain")).alias("domain")))
+    recipe = tiny_recipe(stages=(Stage("joint", "joint"), experts_stage(domains=domains)))
+    with pytest.raises(TrainingError, match=message):
+        fit(recipe, train, dev, tmp_path / "run", workers=0)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("trains", "overrides", "message"),
+    [
+        ("joint", {"freeze": ["mle"]}, "no part 'mle'; did you mean 'mel'"),
+        ("joint", {"learning_rates": {"gte": 1e-3}}, "no part 'gte'; did you mean 'gate'"),
+        ("joint", {"learning_rates": {"gate": 0.0}}, "must be positive"),
+        ("joint", {"domains": {"mel": "a"}}, "for stages that train experts"),
+        ("joint", {"mixture_loss_weight": 0.0}, "no loss reaches the experts"),
+        ("joint", {"load_balance_weight": -1.0}, "load_balance_weight must not be negative"),
+        ("experts", {"domains": {"mel": "a"}}, "no domain for linear"),
+        ("experts", {"domains": {"mell": "a"}}, "did you mean 'mel'"),
+        ("experts", {"domains": {"mel": "a", "linear": "b"}, "partition": True}, "not both"),
+    ],
+)
+def test_a_stage_that_makes_no_sense_is_refused_when_the_recipe_is_read(trains, overrides, message):
+    with pytest.raises(ConfigurationError, match=message):
+        tiny_recipe(stages=(Stage("one", trains, overrides),))
+
+
+def gradients(stage: Stage, owned=None, windows: int = 8, **options) -> dict[str, float]:
+    """The size of each part's gradient for one batch."""
+    torch.manual_seed(0)
+    detector = Detector(tiny_spec())
+    plan = training(**options)
+    parameter_groups(detector, stage, plan)
+    division = Division(labelled(["a"]), ("label",), owned)
+    objective = Objective(detector, stage, plan, division, Ranks(), torch.device("cpu"))
+    targets = torch.arange(windows) % 2 * 1.0
+    objective(torch.randn(windows, detector.spec.window_samples), targets, torch.arange(windows)).backward()
+    objective.close()
+    parts = {
+        **dict(detector.mixture.experts),
+        "gate": detector.mixture.gate,
+        "projections": detector.mixture.projections,
+    }
+    return {
+        name: sum(float(one.grad.abs().sum()) for one in part.parameters() if one.grad is not None)
+        for name, part in parts.items()
+    }
+
+
+def test_a_windows_loss_reaches_its_own_expert_alone():
+    nobody = np.zeros((12, 2), dtype=bool)
+    mine = nobody.copy()
+    mine[:, 0] = True
+    found = gradients(experts_stage(), mine)
+    assert found["mel"] > 0
+    assert found["linear"] == found["gate"] == 0
+    assert set(gradients(experts_stage(), nobody).values()) == {0.0}
+
+
+def test_an_expert_learns_from_its_own_windows_as_if_there_were_no_others():
+    torch.manual_seed(1)
+    windows, targets = torch.randn(8, 8000), torch.arange(8) % 2 * 1.0
+    owned = np.arange(8)[:, None] // 4 == np.arange(2)
+    results = []
+    for chosen in (slice(0, 8), slice(0, 4)):
+        torch.manual_seed(0)
+        detector = Detector(tiny_spec())
+        plan, stage = training(), experts_stage()
+        parameter_groups(detector, stage, plan)
+        objective = Objective(
+            detector, stage, plan, Division(labelled(["a"]), (), owned), Ranks(), torch.device("cpu")
+        )
+        objective(windows[chosen], targets[chosen], torch.arange(8)[chosen]).backward()
+        expert = detector.mixture.experts["mel"]
+        results.append([*(one.grad for one in expert.parameters()), *expert.buffers()])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*results, strict=True))
+
+
+def test_own_losses_of_all_windows_are_the_experts_losses():
+    torch.manual_seed(0)
+    logits, targets = torch.randn(6, 3), torch.arange(6) % 2 * 1.0
+    everyone = torch.ones(6, 3, dtype=torch.bool)
+    assert torch.allclose(
+        own_losses(logits, targets, 0.1, everyone, everyone.sum(dim=0)), expert_losses(logits, targets, 0.1)
+    )
+
+
+def test_with_one_loss_per_expert_the_mixtures_loss_teaches_the_gate_alone():
+    joint = Stage("joint", "joint")
+    shared = gradients(joint)
+    assert all(shared[name] > 0 for name in ("mel", "linear", "gate", "projections"))
+    frozen = gradients(joint, mixture_loss_weight=0.0, freeze=("experts",))
+    assert frozen["gate"] > 0
+    own = gradients(joint, mixture_loss_weight=0.0, expert_loss_weight=1.0)
+    both = gradients(joint, mixture_loss_weight=0.0, expert_loss_weight=2.0)
+    assert own["projections"] > 0
+    for expert in ("mel", "linear"):
+        assert both[expert] == pytest.approx(2 * own[expert], rel=1e-4)
+    assert both["gate"] == pytest.approx(own["gate"], rel=1e-4)
+
+
+def test_gate_terms_act_on_the_gate():
+    joint = Stage("joint", "joint")
+    plain = gradients(joint)
+    assert gradients(joint, gate_entropy_weight=1.0)["gate"] != pytest.approx(plain["gate"])
+    assert gradients(joint, load_balance_weight=1.0)["gate"] != pytest.approx(plain["gate"])
+    assert float(gate_entropy(torch.zeros(3, 4))) == pytest.approx(math.log(4))
+    assert float(gate_entropy(torch.tensor([[50.0, 0.0]]))) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_each_part_has_its_own_rate_and_a_part_of_an_expert_can_be_frozen():
+    detector = Detector(tiny_spec())
+    joint = Stage("joint", "joint")
+    plan = training(
+        learning_rate=1.0,
+        gate_learning_rate=2.0,
+        learning_rates={"experts": 3.0, "mel": 4.0},
+        freeze=("linear.body",),
+    )
+    groups = parameter_groups(detector, joint, plan)
+    assert {name: rate for name, (_, rate) in groups.items()} == {"mel": 4.0, "linear": 3.0, "gate": 2.0}
+    expert = detector.mixture.experts["linear"]
+    assert not any(one.requires_grad for one in expert.body.parameters())
+    assert all(one.requires_grad for one in expert.head.parameters())
+    with pytest.raises(TrainingError, match="linear has no part 'boddy'; did you mean 'body'"):
+        parameter_groups(detector, joint, training(freeze=("linear.boddy",)))
+
+
+RECIPE = {
+    "stages": (
+        Stage("experts", "experts", {"epochs": 1, "draws": 32, "domains": DOMAINS}),
+        Stage("lot", "experts", {"epochs": 1, "draws": 16, "partition": True, "freeze": ["mel"]}),
+        Stage(
+            "joint",
+            "joint",
+            {
+                "epochs": 1,
+                "draws": 32,
+                "mixture_loss_weight": 0.0,
+                "expert_loss_weight": 0.5,
+                "gate_entropy_weight": 0.1,
+                "load_balance_weight": 0.1,
+                "learning_rates": {"gate": 1e-3, "experts": 1e-6},
+            },
+        ),
+    )
+}
+
+
+@pytest.mark.parametrize("stop_after", [1, 4])
+def test_a_run_of_every_kind_of_stage_resumes_bit_for_bit_and_repeats_no_stage(tmp_path, data, stop_after):
+    recipe = tiny_recipe(**RECIPE)
+    fit(recipe, *data, tmp_path / "whole", workers=0, say=lambda line: None)
+    steps: list[str] = []
+
+    @contextmanager
+    def interrupt(what, total):
+        def advance(count):
+            if what != "dev" and count:
+                steps.append(what)
+                if len(steps) == stop_after:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        yield advance
+
+    with pytest.raises(TrainingError, match="go on with --resume"):
+        fit(recipe, *data, tmp_path / "cut", workers=0, progress=interrupt, say=lambda line: None)
+    seen: list[str] = []
+
+    @contextmanager
+    def watch(what, total):
+        seen.append(what)
+        yield lambda count: None
+
+    fit(recipe, *data, tmp_path / "cut", workers=0, resume=True, progress=watch, say=lambda line: None)
+    whole, cut = (read_checkpoint(tmp_path / name).detector.state_dict() for name in ("whole", "cut"))
+    assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
+    lines = (tmp_path / "whole/metrics.jsonl").read_text()
+    assert lines == (tmp_path / "cut/metrics.jsonl").read_text()
+    assert [json.loads(line)["stage"] for line in lines.splitlines()] == ["experts", "lot", "joint"]
+    assert ("experts 1/1" in seen) == (stop_after == 1)
