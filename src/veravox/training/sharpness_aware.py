@@ -394,15 +394,19 @@ class _Step:
         ]
         if not pairs:
             return
-        product = _total([(before.float() * after.float()).sum() for _, before, after in pairs])
+        product = _total([(before * after).sum(dtype=_wide(after)) for _, before, after in pairs])
         if self.options.method == "gsam":
             alpha = 0.4 if self.options.alpha is None else self.options.alpha
-            share = product / _total([after.float().square().sum() for _, _, after in pairs]).clamp(min=1e-30)
+            share = product / _total([after.square().sum(dtype=_wide(after)) for _, _, after in pairs]).clamp(
+                min=1e-30
+            )
             for _, before, after in pairs:
                 # The part of the first gradient across the second one is what widens the gap.
                 after.mul_(1.0 + alpha * share.to(after)).sub_(before, alpha=alpha)
             return
-        share = product / _total([before.float().square().sum() for _, before, _ in pairs]).clamp(min=1e-30)
+        share = product / _total([before.square().sum(dtype=_wide(before)) for _, before, _ in pairs]).clamp(
+            min=1e-30
+        )
         for place, before, after in pairs:
             self.vectors[place] = after - share.to(after) * before
 
