@@ -13,7 +13,9 @@ _HOMES = {
     "read_recipe": "recipe",
     "Ranks": "ranks",
     "fit": "loop",
+    "SharpnessAware": "sharpness_aware",
     "mixture_loss": "losses",
+    "sharpness_aware_step": "sharpness_aware",
     "smoothed_cross_entropy": "losses",
 }
 

@@ -1,0 +1,188 @@
+"""A second forward pass like the first: the same random numbers, the same choices, no second set of statistics."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+
+_TOP_K = (torch.topk, Tensor.topk)
+_INDICES = (torch.argmax, Tensor.argmax, torch.argmin, Tensor.argmin)
+_DRAWS = (torch.multinomial, Tensor.multinomial)
+
+
+class Choices(TorchFunctionMode):
+    """Notes what top-k, argmax, argmin and multinomial chose; given again, they choose the same.
+
+    Top-k still gives the values that the chosen places now have, with their gradients. From the first call that
+    is not like its note (another function or shape) on, choices are free.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[tuple[Any, torch.Size, Tensor]] = []
+        self.position: int | None = None
+
+    def replay(self) -> Choices:
+        """Give the noted choices from now on."""
+        self.position = 0
+        return self
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Sequence[Any] = (), options: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = options or {}
+        result = function(*arguments, **options)
+        if function not in _TOP_K + _INDICES + _DRAWS:
+            return result
+        seen = arguments[0] if arguments else options["input"]
+        chosen = result.indices if function in _TOP_K else result
+        if self.position is None:
+            self.notes.append((function, seen.shape, chosen.detach()))
+            return result
+        noted = self.notes[self.position] if self.position < len(self.notes) else None
+        if noted is None or noted[:2] != (function, seen.shape) or noted[2].shape != chosen.shape:
+            self.position = len(self.notes)
+            return result
+        self.position += 1
+        if function not in _TOP_K:
+            return noted[2]
+        dimension = options.get("dim", arguments[2] if len(arguments) > 2 else -1)
+        return torch.return_types.topk((seen.gather(dimension, noted[2]), noted[2]))
+
+
+class RandomState:
+    """Where every global generator stands: torch on the CPU and the given devices, numpy, Python."""
+
+    def __init__(self, devices: Iterable[torch.device]) -> None:
+        self.cpu = torch.get_rng_state()
+        self.cuda = {device: torch.cuda.get_rng_state(device) for device in devices if device.type == "cuda"}
+        self.numpy, self.python = np.random.get_state(), random.getstate()  # noqa: NPY002 (encoders draw masks of it)
+
+    def restore(self) -> None:
+        """Put every generator back there."""
+        torch.set_rng_state(self.cpu)
+        for device, state in self.cuda.items():
+            torch.cuda.set_rng_state(state, device)
+        np.random.set_state(self.numpy)  # noqa: NPY002
+        random.setstate(self.python)
+
+
+def _generator_state(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], None]] | None:
+    """How to read and set the state of a generator that a module owns."""
+    if isinstance(generator, torch.Generator):
+        return generator.get_state, generator.set_state
+    if isinstance(generator, np.random.Generator):
+        bits = generator.bit_generator
+        return (lambda: bits.state), (lambda state: setattr(bits, "state", state))
+    if isinstance(generator, random.Random):
+        return generator.getstate, generator.setstate
+    return None
+
+
+class _ModuleState:
+    """What running a module in training changes: its own buffers and generators."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        transient = module._non_persistent_buffers_set
+        names = [name for name in module._buffers if name not in transient] if module.training else []
+        self.buffers = {name: module._buffers[name] for name in names if module._buffers[name] is not None}
+        self.access = [found for item in vars(module).values() if (found := _generator_state(item))]
+        self.take()
+
+    def take(self) -> None:
+        """Note how the module stands."""
+        self.values = {}
+        for name in self.buffers:
+            now = self.module._buffers[name]
+            self.values[name] = None if now is None else now.detach().clone()
+        self.states = [read() for read, _ in self.access]
+
+    def restore(self) -> None:
+        """Put the module back as noted."""
+        with torch.no_grad():
+            for name, value in self.values.items():
+                now = self.module._buffers[name]
+                if now is not None and value is not None and now.shape == value.shape:
+                    now.copy_(value)
+                else:
+                    self.module._buffers[name] = value
+        self.restore_generators()
+
+    def restore_generators(self) -> None:
+        for (_, write), state in zip(self.access, self.states, strict=True):
+            write(state)
+
+    @property
+    def empty(self) -> bool:
+        return not self.values and not self.access
+
+
+class Replay:
+    """Runs a first pass and notes it, then a second one with its random numbers and its choices.
+
+    Statistics that modules gather while they run (batch norm) are those of the first pass afterwards; generators
+    stand where it left them.
+
+    Args:
+        model: whose modules to watch; None watches every module that is called meanwhile.
+        devices: whose generators are replayed.
+        keep_choices: whether the second pass chooses as the first did.
+    """
+
+    def __init__(self, model: nn.Module | None, devices: Iterable[torch.device], keep_choices: bool) -> None:
+        self.model, self.devices = model, list(devices)
+        self.choices = Choices() if keep_choices else None
+        self.before = RandomState(self.devices)
+        self.after: RandomState | None = None
+        self.starts: dict[int, _ModuleState] = {}
+        self.ends: list[_ModuleState] = []
+        for module in model.modules() if model is not None else ():
+            self._see(module)
+
+    def _see(self, module: nn.Module, arguments: Any = None) -> None:
+        if id(module) not in self.starts:
+            self.starts[id(module)] = _ModuleState(module)
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """The first pass runs in here."""
+        hook = register_module_forward_pre_hook(self._see) if self.model is None else None
+        try:
+            with self.choices or nullcontext():
+                yield
+        finally:
+            if hook is not None:
+                hook.remove()
+        self.starts = {key: state for key, state in self.starts.items() if not state.empty}
+        self.ends = [_ModuleState(state.module) for state in self.starts.values()]
+        self.after = RandomState(self.devices)
+
+    @contextmanager
+    def second(self, same_batch: bool = True) -> Iterator[None]:
+        """The second pass runs in here; on another batch than the first it makes its own choices."""
+        assert self.after is not None, "the first pass comes first"
+        self.before.restore()
+        for state in self.starts.values():
+            state.restore_generators()
+        try:
+            with self.choices.replay() if self.choices and same_batch else nullcontext():
+                yield
+        finally:
+            for state in self.ends:
+                state.restore()
+            self.after.restore()
+
+    def undo(self) -> None:
+        """Put statistics and generators back to before the first pass."""
+        for state in self.starts.values():
+            state.restore()
+        self.before.restore()

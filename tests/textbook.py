@@ -1,0 +1,54 @@
+"""What tests of sharpness-aware training share: SAM as textbooks write it, and a tiny mixture."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tiny import tiny_spec
+from veravox.models import Detector
+
+
+class TextbookSAM(torch.optim.Optimizer):
+    """SAM as it is commonly written, with its traps."""
+
+    def __init__(self, base: torch.optim.Optimizer, rho: float) -> None:
+        super().__init__([{"params": group["params"]} for group in base.param_groups], {"rho": rho})
+        self.base, self.rho = base, rho
+
+    @torch.no_grad()
+    def first_step(self) -> None:
+        used = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.stack([p.grad.norm() for p in used]).norm()
+        for p in used:
+            self.state[p]["old"] = p.clone()
+            p.add_(p.grad * self.rho / (norm + 1e-12))
+        self.zero_grad()
+
+    @torch.no_grad()
+    def second_step(self) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None and "old" in self.state[p]:
+                    p.copy_(self.state[p]["old"])
+        self.base.step()
+        self.zero_grad()
+
+    def step(self, closure):
+        loss = closure()
+        loss.backward()
+        self.first_step()
+        closure().backward()
+        self.second_step()
+        return loss
+
+
+def tiny_detector(router="soft") -> Detector:
+    torch.manual_seed(0)
+    return Detector(tiny_spec(gate="input_linear", router=router)).train()
+
+
+def mixture_loss_of(detector: Detector):
+    windows = 0.1 * torch.randn(4, detector.spec.window_samples, generator=torch.Generator().manual_seed(1))
+    targets = (torch.arange(4) % 2).float()
+    return lambda: nn.functional.binary_cross_entropy_with_logits(detector(windows).logits, targets)
