@@ -79,7 +79,7 @@ footer { color: var(--soft); font-size: .85rem; }
 @media (max-width: 34rem) { main { padding: 1.1rem .8rem 2rem; } section { padding: .9rem; border-radius: 10px; }
   .cards { grid-template-columns: 1fr 1fr; gap: .5rem; } .card { padding: .6rem .75rem; }
   .card .value { font-size: 1.25rem; } th, td { padding: .34rem .5rem; }
-  tbody th { max-width: 10rem; white-space: normal; } }
+  table { font-size: .84rem; } tbody th { max-width: 10rem; white-space: normal; } }
 @media print { body { background: #fff; } section, .card { break-inside: avoid; } nav { display: none; } }
 """
 
