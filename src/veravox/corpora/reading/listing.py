@@ -34,28 +34,25 @@ def list_audio(root: str | os.PathLike[str], folders: Sequence[str] = ("",)) -> 
     Endings count in any case; hidden files (`._x.wav` of macOS among them) do not count; links are followed,
     a loop of links once.
     """
-    found: list[tuple[str, str]] = []
+    found: list[str] = []
     broken: list[str] = []
     seen: set[tuple[int, int]] = set()
     for folder in dict.fromkeys(folders):
         if os.path.isdir(os.path.join(root, folder)):
             _walk(os.fspath(root), folder.strip("/"), found, broken, seen)
     undecodable: dict[str, str] = {}
-    for index, (path, stem) in enumerate(found):
+    for index, path in enumerate(found):
         if not path.isascii():
             text = table_text(path)
             if text != path:
                 undecodable[text] = path
-                found[index] = (text, table_text(stem))
-    found.sort()
-    columns = {"path": [path for path, _ in found], "stem": [stem for _, stem in found]}
-    frame = pl.DataFrame(columns, schema={"path": pl.String, "stem": pl.String})
+                found[index] = text
+    frame = pl.DataFrame({"path": pl.Series("path", found, dtype=pl.String).sort()})
+    frame = frame.with_columns(pl.col("path").str.replace(r"\.[^./]*$", "").alias("stem"))
     return Listing(frame, sorted(broken), undecodable)
 
 
-def _walk(
-    root: str, folder: str, found: list[tuple[str, str]], broken: list[str], seen: set[tuple[int, int]]
-) -> None:
+def _walk(root: str, folder: str, found: list[str], broken: list[str], seen: set[tuple[int, int]]) -> None:
     parts = folder.split("/") if folder else []
     for depth in range(len(parts)):
         above = os.stat(os.path.join(root, *parts[:depth]))
@@ -74,10 +71,9 @@ def _walk(
                 name = entry.name
                 if name[0] == ".":
                     continue
-                stem, _, ending = name.rpartition(".")
-                audio = f".{ending.lower()}" in AUDIO_SUFFIXES
+                audio = f".{name.rpartition('.')[2].lower()}" in AUDIO_SUFFIXES
                 if audio and entry.is_file():
-                    found.append((prefix + name, prefix + stem))
+                    found.append(prefix + name)
                 elif entry.is_dir():
                     pending.append(prefix + name)
                 elif audio and entry.is_symlink():
