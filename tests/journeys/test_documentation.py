@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from recordings import encode, speech_like
 
+from recordings import encode, speech_like
 from veravox.apps.cli import main
 from veravox.tables import read_protocol
 

@@ -61,7 +61,9 @@ def command(
         torch.set_num_threads(threads)
     checkpoint = load_detector(model, device)
     if calibration is not None:
-        checkpoint.calibration = _calibration(calibration)
+        from veravox.evaluation import FittedCalibration
+
+        checkpoint.calibration = FittedCalibration.read(calibration).calibration
     chosen = detector_policy(checkpoint, policy, hop_s)
     _warn_of_calibration(checkpoint, chosen)
     run: dict[str, Any] = {"policy": chosen, "workers": workers, "batch_size": batch_size, "prior": prior}
@@ -126,18 +128,6 @@ def _listed(null: bool) -> list[str]:
 
     separator = b"\0" if null else b"\n"
     return [os.fsdecode(name) for name in sys.stdin.buffer.read().split(separator) if name.strip()]
-
-
-def _calibration(path: Path) -> Any:
-    import json
-
-    from veravox.errors import ScoringError
-    from veravox.tables import Calibration
-
-    try:
-        return Calibration.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ScoringError(f"calibration {str(path)!r} cannot be read: {error}") from error
 
 
 def _warn_of_calibration(checkpoint: Checkpoint, policy: Any) -> None:
