@@ -14,7 +14,7 @@ import torch
 from veravox.apps.cli import main
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ["README.md", "docs/scoring.md", "docs/training.md"]
+GUIDES = ["README.md", "docs/scoring.md", "docs/training.md", "docs/mixtures.md"]
 
 
 def blocks(page: str, language: str) -> list[str]:
