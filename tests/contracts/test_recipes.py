@@ -59,7 +59,13 @@ def miniature(one: Recipe) -> Recipe:
     for expert in plain["experts"].values():
         expert.update(NARROW.get(expert["name"], {}))
     plain["window_s"] = 0.5
-    settings = ["training.epochs=1", "training.draws=16", "training.batch_size=16", "augmentation=[]"]
+    settings = [
+        "training.epochs=1",
+        "training.draws=8",
+        "training.batch_size=8",
+        "augmentation=[]",
+        "policy=first",
+    ]
     return change(replace(one, detector=DetectorSpec.parse(plain)), settings)
 
 

@@ -16,7 +16,7 @@ from veravox.apps.cli import main
 from veravox.tables import read_protocol
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ["README.md", "docs/scoring.md", "docs/training.md"]
+GUIDES = ["README.md", "docs/scoring.md", "docs/training.md", "docs/mixtures.md"]
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -293,3 +293,15 @@ def test_a_run_of_every_kind_of_stage_resumes_bit_for_bit_and_repeats_no_stage(t
     assert lines == (tmp_path / "cut/metrics.jsonl").read_text()
     assert [json.loads(line)["stage"] for line in lines.splitlines()] == ["experts", "lot", "joint"]
     assert ("experts 1/1" in seen) == (stop_after == 1)
+
+
+def test_processes_that_share_a_batch_have_the_gradient_of_one_that_has_it_all():
+    torch.manual_seed(0)
+    logits, targets = torch.randn(6, 2), torch.arange(6) % 2 * 1.0
+    owned = torch.tensor([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1], [1, 0]], dtype=torch.bool)
+    counts = owned.sum(dim=0)
+    whole = own_losses(logits, targets, 0.1, owned, counts)
+    halves = [
+        own_losses(logits[part], targets[part], 0.1, owned[part], counts / 2) for part in (slice(4), slice(4, 6))
+    ]
+    assert torch.allclose((halves[0] + halves[1]) / 2, whole)

@@ -1,0 +1,236 @@
+"""What the gates chose: weights by domain, attack, codec, language and along an utterance, and what they gain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from veravox.analysis.agreement import agreement, error_rate, oracle
+from veravox.audio import WindowPolicy
+from veravox.errors import ScoringError, first_few
+from veravox.models.checkpoint import Checkpoint
+from veravox.models.detector import Detector
+from veravox.models.experts import EXPERTS
+from veravox.models.front_ends import FRONT_ENDS
+from veravox.scoring.engine import Judged, judge
+from veravox.tables import BONA_FIDE, Protocol
+
+COLUMNS = ("domain", "attack_id", "codec", "language")
+PARTS_OF_AN_UTTERANCE = 10
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """What a mixture's gate does on a protocol. EERs are fractions; None where a class is missing.
+
+    Attributes:
+        names: of the experts, in the order of every list of weights.
+        experts: by expert: `expert`, `front_end`, `listens` and `hears` (its inductive bias), `weight`, `eer`.
+        groups: by column: one mapping a value: `value`, `trials`, `weights`, `eer`, `expert_eers`.
+        along: mean weights in each tenth of an utterance, (10, E); None where no trial has two windows.
+        spread: mean standard deviation of each expert's weight within an utterance; None likewise.
+        similarity: of domains, by the share of weight that they give to the same experts: names and matrix.
+        agreement: of every pair of experts.
+        oracle: how good gating could be.
+        routing: what the router leaves out, in a sentence.
+        trials, windows: that were weighed.
+        failures: utterances that could not be read: id, path, error.
+    """
+
+    names: list[str]
+    experts: dict[str, dict[str, Any]]
+    groups: dict[str, list[dict[str, Any]]]
+    along: list[list[float]] | None
+    spread: list[float] | None
+    similarity: dict[str, Any] | None
+    agreement: list[dict[str, Any]]
+    oracle: dict[str, Any] | None
+    routing: str
+    trials: int
+    windows: int
+    failures: list[dict[str, str]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON."""
+        return {"schema": 1, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
+
+    def remarks(self) -> list[str]:
+        """Who is heard where, and what that expert can hear, in sentences."""
+        said = [f"{self.routing[0].upper()}{self.routing[1:]}."]
+        for column, rows in self.groups.items():
+            if column != "domain":
+                continue
+            for row in rows:
+                first = int(np.argmax(row["weights"]))
+                one = self.experts[self.names[first]]
+                said.append(
+                    f"{row['value']} leans on {self.names[first]} ({100 * row['weights'][first]:.0f} % of the "
+                    f"weight): it hears {one['hears']}; it notices {one['listens']}."
+                )
+        return said
+
+
+def weigh(
+    checkpoint: Checkpoint,
+    protocol: Protocol,
+    policy: WindowPolicy,
+    columns: Sequence[str] | None = None,
+    workers: int = 2,
+    batch_size: int = 16,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> GateReport:
+    """Run a mixture on a protocol and report what its gate chose.
+
+    Args:
+        checkpoint: with two experts or more.
+        protocol: with paths; labels are needed for error figures only.
+        policy: which windows of an utterance are judged.
+        columns: of the protocol to gather by; None for those of domain, attack, codec and language that it has.
+        workers, batch_size: as for scoring.
+        progress: takes the number of trials done.
+    Raises:
+        ScoringError: for a detector of one expert, or if no trial can be read.
+        ProtocolError: for a column that the protocol lacks.
+    """
+    detector = checkpoint.detector
+    if len(detector.expert_names) < 2:
+        raise ScoringError("this detector has one expert, and no gate to look at; give a mixture")
+    protocol.require("path", *(columns or ()))
+    judged = []
+    for trial in judge(detector.eval(), protocol.audio_paths(), policy, workers, batch_size):
+        judged.append(trial)
+        progress(1)
+    failures = [
+        {"utterance_id": protocol.utterance_ids[one.index], "path": one.path, "error": str(one.error)}
+        for one in judged
+        if one.error is not None
+    ]
+    read = [one for one in judged if one.error is None]
+    if not read:
+        raise ScoringError(f"no trial can be read, first {first_few([item['error'] for item in failures], 1)}")
+    frame = protocol.frame[[one.index for one in read]]
+    chosen = list(columns) if columns else [name for name in COLUMNS if _told(frame, name)]
+    return _report(detector, read, frame, chosen, failures)
+
+
+def _told(frame: pl.DataFrame, column: str) -> bool:
+    return column in frame.columns and frame[column].null_count() < len(frame)
+
+
+def _report(
+    detector: Detector,
+    judged: list[Judged],
+    frame: pl.DataFrame,
+    columns: list[str],
+    failures: list[dict[str, str]],
+) -> GateReport:
+    names = detector.expert_names
+    weights = np.stack([one.gate_weights.mean(axis=0) for one in judged])  # (trials, E)
+    logits = np.array([one.logit for one in judged])
+    expert_logits = np.stack([one.mean_expert_logits for one in judged])
+    told = frame["label"].is_not_null().to_numpy() if "label" in frame.columns else np.zeros(len(frame), bool)
+    bona_fide = (frame["label"] == BONA_FIDE).fill_null(False).to_numpy() if told.any() else told
+    figures = _Figures(names, weights, logits, expert_logits, told, bona_fide)
+    groups = {column: _by(column, frame, figures) for column in columns}
+    domains = frame["domain"].fill_null("").to_numpy() if _told(frame, "domain") else np.full(len(frame), "all")
+    along, spread = use_along(judged)
+    labelled = [array[told] for array in (logits, expert_logits, bona_fide, domains.astype(object))]
+    return GateReport(
+        names=names,
+        experts=_experts(detector, figures),
+        groups=groups,
+        along=along,
+        spread=spread,
+        similarity=similarity(groups["domain"]) if "domain" in groups else None,
+        agreement=agreement(names, expert_logits[told], bona_fide[told]),
+        oracle=oracle(names, *labelled) if told.any() else None,
+        routing=detector.mixture.routing,
+        trials=len(judged),
+        windows=sum(len(one.logits) for one in judged),
+        failures=failures,
+    )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What every trial got: weights and expert logits (trials, E), logits, labels where told (trials,)."""
+
+    names: list[str]
+    weights: np.ndarray
+    logits: np.ndarray
+    expert_logits: np.ndarray
+    told: np.ndarray
+    bona_fide: np.ndarray
+
+    def eer(self, scores: np.ndarray, rows: np.ndarray) -> float | None:
+        rows = rows & self.told
+        return error_rate(scores[rows], self.bona_fide[rows])
+
+    def row(self, value: str, rows: np.ndarray, against: np.ndarray) -> dict[str, Any]:
+        judged = rows | against
+        return {
+            "value": value,
+            "trials": int(rows.sum()),
+            "weights": [float(mean) for mean in self.weights[rows].mean(axis=0)],
+            "eer": self.eer(self.logits, judged),
+            "expert_eers": [self.eer(column, judged) for column in self.expert_logits.T],
+        }
+
+
+def _by(column: str, frame: pl.DataFrame, figures: _Figures) -> list[dict[str, Any]]:
+    """Figures of each value; a value that has spoofed trials only is judged against all bona fide ones."""
+    values = frame[column].cast(pl.String)
+    found = []
+    for value in sorted(set(values.drop_nulls())):
+        rows = (values == value).fill_null(False).to_numpy()
+        spoof_only = bool(figures.told[rows].any()) and not figures.bona_fide[rows].any()
+        against = figures.bona_fide & figures.told if spoof_only else np.zeros(len(rows), bool)
+        name = "bona fide" if column == "attack_id" and value == "-" else value
+        found.append(figures.row(name, rows, against))
+    return found
+
+
+def _experts(detector: Detector, figures: _Figures) -> dict[str, dict[str, Any]]:
+    everything = np.ones(len(figures.logits), dtype=bool)
+    result = {}
+    for index, (name, item) in enumerate(detector.spec.experts.items()):
+        front_end = detector.spec.front_ends[item.front_end].name
+        expert: Any = EXPERTS[item.spec.name]
+        ears: Any = FRONT_ENDS[front_end]
+        result[name] = {
+            "expert": item.spec.name,
+            "front_end": front_end,
+            "listens": expert.inductive_bias,
+            "hears": ears.hears,
+            "weight": float(figures.weights[:, index].mean()),
+            "eer": figures.eer(figures.expert_logits[:, index], everything),
+        }
+    return result
+
+
+def use_along(judged: Sequence[Judged]) -> tuple[list[list[float]] | None, list[float] | None]:
+    """Mean weights in each tenth of an utterance, and their mean deviation within one.
+
+    Every utterance of two windows or more counts the same; its weights are read off at the middle of each tenth.
+    """
+    several = [one.gate_weights for one in judged if len(one.gate_weights) > 1]
+    if not several:
+        return None, None
+    tenths = (np.arange(PARTS_OF_AN_UTTERANCE) + 0.5) / PARTS_OF_AN_UTTERANCE
+    read = [weights[(tenths * len(weights)).astype(int)] for weights in several]
+    spread = np.mean([weights.std(axis=0) for weights in several], axis=0)
+    return np.mean(read, axis=0).tolist(), spread.tolist()
+
+
+def similarity(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How alike the gate treats domains: 1 if their mean weights are equal, 0 if they share no expert.
+
+    The figure is 1 minus half the sum of absolute differences.
+    """
+    weights = np.array([row["weights"] for row in rows])
+    apart = np.abs(weights[:, None] - weights[None]).sum(axis=2) / 2
+    return {"domains": [row["value"] for row in rows], "matrix": (1 - apart).tolist()}
