@@ -9,9 +9,9 @@ _HOMES = {
     "Measure": "sharpness",
     "SharpnessTable": "sharpness_table",
     "correlate": "sharpness_table",
-    "landscape": "landscape",
+    "loss_landscape": "landscape",
     "measure_sharpness": "sharpness",
-    "sharpness_report": "sharpness_report",
+    "write_sharpness_report": "sharpness_report",
 }
 
 __all__ = sorted(_HOMES)

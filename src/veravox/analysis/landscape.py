@@ -37,7 +37,7 @@ class Landscape:
     eigenvalues: tuple[float, ...] = ()
 
 
-def landscape(
+def loss_landscape(
     detector: Detector,
     batches: Sequence[Batch],
     directions: Directions = "random",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -235,7 +235,7 @@ def measure_sharpness(
     how: Measure | None = None,
     by: Sequence[str] = (),
     drift: str | None = None,
-    policy: Literal["first", "middle"] = "first",
+    policy: str = "first",
     model: str = "",
     progress: Callable[[int], None] = lambda steps: None,
 ) -> SharpnessTable:
@@ -247,7 +247,7 @@ def measure_sharpness(
         how: measures and their options.
         by: columns whose values are conditions.
         drift: a column whose values are added one by one, the most frequent first.
-        policy: which window of each trial.
+        policy: which window of each trial, `first` or `middle`.
         model: name of the detector in the table.
         progress: told of every batch.
     Raises:

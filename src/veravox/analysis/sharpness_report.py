@@ -30,7 +30,7 @@ class _Pictures:
         return pages.picture(light, alt, alt, draw(True))
 
 
-def sharpness_report(
+def write_sharpness_report(
     table: SharpnessTable,
     folder: str | os.PathLike[str],
     landscapes: Sequence[Landscape] = (),

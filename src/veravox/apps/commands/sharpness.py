@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from veravox.analysis.sharpness_table import SharpnessTable
 
 
 def command(
@@ -43,9 +46,9 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """How sharp the loss is around a detector's weights, per protocol and condition."""
-    from veravox.analysis.landscape import landscape as landscape_of
+    from veravox.analysis.landscape import loss_landscape
     from veravox.analysis.sharpness import Measure, Trials, measure_sharpness
-    from veravox.analysis.sharpness_report import sharpness_report
+    from veravox.analysis.sharpness_report import write_sharpness_report
     from veravox.analysis.sharpness_table import SharpnessTable, correlate as correlation_of
     from veravox.apps import show
     from veravox.errors import ConfigurationError
@@ -93,7 +96,7 @@ def command(
                     drift,
                     policy,
                     source,
-                    advance,  # type: ignore[arg-type]
+                    advance,
                 )
             )
         if landscape and source in sources:
@@ -103,11 +106,11 @@ def command(
                 for dimensions in (1, 2):
                     with show.progress(f"landscape of {source}, points", points**dimensions, quiet) as advance:
                         landscapes.append(
-                            landscape_of(
+                            loss_landscape(
                                 checkpoint.detector,
                                 batches,
-                                directions,  # type: ignore[arg-type]
-                                dimensions,  # type: ignore[arg-type]
+                                directions,
+                                dimensions,
                                 points,
                                 reach,
                                 (spoof, bona_fide),
@@ -121,7 +124,7 @@ def command(
     if out is not None:
         table.write(out)
     if report is not None:
-        page = sharpness_report(table, report, landscapes, correlations, how.measures[0])
+        page = write_sharpness_report(table, report, landscapes, correlations, how.measures[0])
         show.say(f"report: {page}", quiet)
     for failure in table.failures:
         show.warn(f"{failure['path']}: {failure['error']}")
@@ -133,11 +136,11 @@ def command(
         raise typer.Exit(1)
 
 
-def _print(table: object, correlations: list[dict]) -> None:
+def _print(table: SharpnessTable, correlations: list[dict[str, Any]]) -> None:
     from veravox.analysis.sharpness_report import grid_of
     from veravox.apps import show
 
-    show.print_table(*grid_of(table))  # type: ignore[arg-type]
+    show.print_table(*grid_of(table))
     for row in correlations:
         figures = ", ".join(
             f"{name} {row[name]:.2f}" for name in ("pearson", "spearman", "kendall") if row[name] is not None
