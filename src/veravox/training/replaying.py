@@ -78,13 +78,17 @@ class RandomState:
 def _generator_state(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], None]] | None:
     """How to read and set the state of a generator that a module owns."""
     if isinstance(generator, torch.Generator):
-        return generator.get_state, generator.set_state
+        return generator.get_state, lambda state: _ignored(generator.set_state(state))
     if isinstance(generator, np.random.Generator):
         bits = generator.bit_generator
         return (lambda: bits.state), (lambda state: setattr(bits, "state", state))
     if isinstance(generator, random.Random):
         return generator.getstate, generator.setstate
     return None
+
+
+def _ignored(result: object) -> None:
+    """Drop what a setter gives back."""
 
 
 class _ModuleState:

@@ -1,0 +1,120 @@
+"""Cost of a sharpness-aware step as a ratio to the base optimiser's step, one thread, all in one run.
+
+Run: python benchmarks/sharpness.py [--batch-size 16]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from veravox.models import Detector, DetectorSpec
+from veravox.training import sharpness_aware_step
+
+ROUNDS = 6
+WINDOW_S = 2.0
+WANTED = {"sam": 2.1, "half-batch ascent": 1.6, "looksam(5)": 1.3}
+
+
+class HostReads(TorchDispatchMode):
+    """Counts the times a value is read from a tensor: on an accelerator the host waits there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        if "_local_scalar_dense" in str(function):
+            self.count += 1
+        return function(*arguments, **(options or {}))
+
+
+def detector() -> Detector:
+    torch.manual_seed(0)
+    spec = {
+        "front_ends": {"mel": "log_mel"},
+        "experts": {"lcnn": {"front_end": "mel", "name": "lcnn"}},
+        "window_s": WINDOW_S,
+    }
+    return Detector(DetectorSpec.parse(spec)).train()
+
+
+def loss_of(model: Detector, windows: Tensor, targets: Tensor) -> Callable[[], Tensor]:
+    return lambda: nn.functional.binary_cross_entropy_with_logits(model(windows).logits, targets)
+
+
+def steps(batch_size: int) -> dict[str, Callable[[], None]]:
+    """Five steps of each kind, each on a detector and an Adam of its own."""
+    windows = 0.1 * torch.randn(batch_size, round(WINDOW_S * 16000))
+    targets = (torch.arange(batch_size) % 2).float()
+
+    def kind(**options: Any) -> Callable[[], None]:
+        model = detector()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+        loss = loss_of(model, windows, targets)
+        half = loss_of(model, windows[: batch_size // 2], targets[: batch_size // 2])
+        if options.pop("half", False):
+            options["ascent_loss"] = half
+
+        def five() -> None:
+            for _ in range(5):
+                if options.get("method") == "plain":
+                    optimizer.zero_grad(set_to_none=True)
+                    loss().backward()
+                    optimizer.step()
+                else:
+                    sharpness_aware_step(optimizer, loss, 0.05, model=model, **options)
+
+        return five
+
+    return {
+        "adam": kind(method="plain"),
+        "sam": kind(),
+        "half-batch ascent": kind(half=True),
+        "looksam(5)": kind(method="looksam", every=5),
+        "asam": kind(adaptive=True),
+        "gsam": kind(method="gsam"),
+    }
+
+
+def host_reads() -> int:
+    model = detector()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    windows, targets = 0.1 * torch.randn(4, round(WINDOW_S * 16000)), torch.tensor([0.0, 1.0, 0.0, 1.0])
+    with HostReads() as counter:
+        sharpness_aware_step(optimizer, loss_of(model, windows, targets), 0.05, model=model)
+    return counter.count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch-size", type=int, default=16)
+    batch_size = parser.parse_args().batch_size
+    torch.set_num_threads(1)
+    kinds = steps(batch_size)
+    taken: dict[str, list[float]] = {name: [] for name in kinds}
+    for turn in range(ROUNDS + 1):
+        for name, five in kinds.items():
+            # Own processor time: other work on the machine does not count.
+            start = time.process_time()
+            five()
+            if turn:
+                taken[name].append((time.process_time() - start) / 5)
+    base = statistics.median(taken["adam"])
+    print(f"one step, LCNN on log-mel, {batch_size} windows of {WINDOW_S:g} s, one thread, median of {ROUNDS}")
+    for name, times in taken.items():
+        ratio = statistics.median(times) / base
+        wanted = f"  (wanted at most {WANTED[name]})" if name in WANTED else ""
+        print(f"  {name:18s} {1000 * statistics.median(times):8.1f} ms   {ratio:.2f} of Adam{wanted}")
+    print(f"values read by the host in one step: {host_reads()} (wanted at most 1)")
+
+
+if __name__ == "__main__":
+    main()

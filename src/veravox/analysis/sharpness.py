@@ -1,0 +1,324 @@
+"""How much a detector's loss can rise near its weights, on protocols and on each of their conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from veravox.analysis.sharpness_table import SharpnessTable, interval
+from veravox.analysis.weights import (
+    Vector,
+    WeightSpace,
+    added,
+    length,
+    scaled,
+    top_eigenvectors,
+    weighted_loss,
+)
+from veravox.batches import hear
+from veravox.errors import ConfigurationError, ProtocolError, suggest
+from veravox.evaluation import equal_error_rate
+from veravox.models.checkpoint import Checkpoint
+from veravox.models.detector import Detector
+from veravox.scoring.api import as_checkpoint, detector_policy
+from veravox.tables import BONA_FIDE, Protocol
+
+MEASURES = ("one_step", "ascent", "adaptive", "average", "eigenvalue")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What to measure, and how.
+
+    Args:
+        measures: any of
+            `one_step`: as published, per batch the loss at w + rho g/|g| less the loss at w;
+            `ascent`: the largest rise found by `steps` of projected ascent in the ball of radius rho;
+            `adaptive`: one step, scaled by the weights' sizes (its rho is `adaptive_rho`);
+            `average`: mean rise over `draws` Gaussian moves of expected length rho;
+            `eigenvalue`: the largest of the loss's Hessian, by power iteration.
+        rho: radius of the ball.
+        adaptive_rho: of the adaptive measure.
+        steps, draws, rounds: of ascent, of the average, of the power iteration.
+        batch_size: m of m-sharpness.
+        max_batches: per condition, drawn by `seed`; None for all.
+        class_weights: of spoof and bona fide in the loss.
+        seed: of batches, draws and intervals.
+    Raises:
+        ConfigurationError: for an unknown measure or a value out of range.
+    Source:
+        Foret et al., ICLR 2021; Andriushchenko and Flammarion, ICML 2022 (m-sharpness, average); Kwon et al., ICML
+        2021 (adaptive).
+    """
+
+    measures: tuple[str, ...] = ("one_step",)
+    rho: float = 0.05
+    adaptive_rho: float = 0.5
+    steps: int = 5
+    draws: int = 4
+    rounds: int = 20
+    batch_size: int = 32
+    max_batches: int | None = None
+    class_weights: tuple[float, float] = (1.0, 1.0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.measures:
+            if name not in MEASURES:
+                raise ConfigurationError(f"unknown measure {name!r}; {suggest(name, MEASURES)}")
+        if not self.measures or min(self.rho, self.adaptive_rho) <= 0 or min(self.class_weights) <= 0:
+            raise ConfigurationError("sharpness needs a measure, and rho and class weights above 0")
+        if min(self.steps, self.draws, self.rounds, self.batch_size) < 1 or (self.max_batches or 1) < 1:
+            raise ConfigurationError("steps, draws, rounds, batch size and batches must be at least 1")
+
+
+@dataclass
+class Batch:
+    """Some trials' windows: (B, S), targets (B,)."""
+
+    windows: Tensor
+    targets: Tensor
+
+
+class Trials:
+    """The first window of every trial, heard when asked for; files that fail are listed, never scored.
+
+    Args:
+        protocol: with `path` and `label`.
+        checkpoint: whose window length counts.
+        policy: `first` or `middle`.
+    """
+
+    def __init__(self, protocol: Protocol, checkpoint: Checkpoint, policy: str = "first") -> None:
+        protocol.require("path", "label")
+        if policy not in ("first", "middle"):
+            raise ConfigurationError(f"sharpness takes one window a trial, first or middle, not {policy!r}")
+        self.protocol, self.paths = protocol, protocol.audio_paths()
+        self.policy = detector_policy(checkpoint, policy)
+        self.device = next(iter(checkpoint.detector.parameters())).device
+        self.is_bona_fide = np.array([label == BONA_FIDE for label in protocol.frame["label"]])
+        self.failures: dict[int, str] = {}
+
+    def batch(self, indices: Sequence[int]) -> Batch | None:
+        """The batch of these trials that can be heard; None if there is none."""
+        windows, targets = [], []
+        for index in indices:
+            for heard in hear(index, self.paths[index], self.policy, measure=False):
+                if heard.error is not None:
+                    self.failures[index] = str(heard.error)
+                elif len(heard.windows):
+                    windows.append(heard.windows[0])
+                    targets.append(float(self.is_bona_fide[index]))
+                break
+        if not windows:
+            return None
+        return Batch(
+            torch.from_numpy(np.stack(windows)).to(self.device), torch.tensor(targets, device=self.device)
+        )
+
+    def batches(self, batch_size: int, count: int, seed: int = 0) -> list[Batch]:
+        """Up to `count` batches of all trials, drawn by the seed."""
+        order = np.random.default_rng(seed).permutation(len(self.paths))[: batch_size * count]
+        cut = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
+        return [batch for indices in cut if (batch := self.batch(indices)) is not None]
+
+    def conditions(self, by: Sequence[str]) -> Iterator[tuple[str, str, np.ndarray]]:
+        """(column, value, trials): all of the protocol, then each value of each column.
+
+        Where a value has trials of one class alone (an attack), as many of the other class are drawn beside them.
+        """
+        yield "all", "all", np.arange(len(self.paths))
+        for column in by:
+            if column not in self.protocol.frame.columns:
+                raise ProtocolError(
+                    f"{self.protocol.name}: no column {column!r}; {suggest(column, self.protocol.frame.columns)}"
+                )
+            values = self.protocol.frame[column].cast(pl.String).fill_null("-").to_numpy()
+            for value in sorted(set(values)):
+                if column == "attack_id" and value == "-":
+                    continue
+                yield column, str(value), self.with_both_classes(np.flatnonzero(values == value))
+
+    def with_both_classes(self, members: np.ndarray) -> np.ndarray:
+        """The trials, and as many of the missing class where they lack one."""
+        bona_fide = self.is_bona_fide[members]
+        if bona_fide.any() and not bona_fide.all():
+            return members
+        others = np.flatnonzero(self.is_bona_fide != bona_fide.all())
+        rng = np.random.default_rng((7, int(members[0])))
+        return np.concatenate([members, rng.permutation(others)[: len(members)]])
+
+
+def measure_batch(detector: Detector, batch: Batch, how: Measure, place: int = 0) -> dict[str, Any]:
+    """Loss, logits and every measure of one batch, in evaluation mode; the weights end as they were."""
+    space = WeightSpace(detector)
+
+    def loss() -> Tensor:
+        return weighted_loss(detector(batch.windows).logits, batch.targets, how.class_weights)
+
+    with torch.no_grad():
+        logits = detector(batch.windows).logits.double().cpu().numpy()
+    start, gradient = space.gradient(loss)
+    found: dict[str, Any] = {"loss": start, "logits": logits, "size": len(batch.targets)}
+    generator = torch.Generator().manual_seed(how.seed * 1_000_003 + place)
+    for name in how.measures:
+        found[name] = _MEASURES[name](space, loss, start, gradient, how, generator)
+    return found
+
+
+Taking = Callable[[WeightSpace, Callable[[], Tensor], float, Vector, Measure, torch.Generator], float]
+
+
+def _uphill(gradient: Vector, rho: float) -> Vector:
+    size = length(gradient)
+    return scaled(gradient, rho / size if size > 0 else 0.0)
+
+
+def _one_step(space: Any, loss: Any, start: float, gradient: Vector, how: Measure, _: Any) -> float:
+    return space.loss_at(loss, _uphill(gradient, how.rho)) - start
+
+
+def _ascent(space: Any, loss: Any, start: float, gradient: Vector, how: Measure, _: Any) -> float:
+    """Begins with the published single step, so it is never less than that."""
+    move, best = _uphill(gradient, how.rho), -np.inf
+    for _step in range(how.steps):
+        with space.moved(move):
+            value, there = space.gradient(loss)
+        best = max(best, value)
+        move = added((1.0, move), (1.0, _uphill(there, how.rho / 2)))
+        size = length(move)
+        if size > how.rho:
+            move = scaled(move, how.rho / size)
+    return max(best, space.loss_at(loss, move)) - start
+
+
+def _adaptive(space: Any, loss: Any, start: float, gradient: Vector, how: Measure, _: Any) -> float:
+    sizes = [parameter.detach().abs() for parameter in space.parameters]
+    inner = [part * size for part, size in zip(gradient, sizes, strict=True)]
+    total = length(inner)
+    factor = how.adaptive_rho / total if total > 0 else 0.0
+    return space.loss_at(loss, [part * size * factor for part, size in zip(inner, sizes, strict=True)]) - start
+
+
+def _average(
+    space: Any, loss: Any, start: float, gradient: Vector, how: Measure, generator: torch.Generator
+) -> float:
+    factor = how.rho / space.count**0.5
+    moved = [space.loss_at(loss, scaled(space.gaussian(generator), factor)) for _ in range(how.draws)]
+    return float(np.mean(moved)) - start
+
+
+def _eigenvalue(
+    space: Any, loss: Any, start: float, gradient: Vector, how: Measure, generator: torch.Generator
+) -> float:
+    return top_eigenvectors(space, loss, 1, generator, how.rounds)[0][0]
+
+
+_MEASURES: Mapping[str, Taking] = {
+    "one_step": _one_step,
+    "ascent": _ascent,
+    "adaptive": _adaptive,
+    "average": _average,
+    "eigenvalue": _eigenvalue,
+}
+
+
+def measure_sharpness(
+    detector: Checkpoint | Detector,
+    protocols: Mapping[str, Protocol],
+    how: Measure | None = None,
+    by: Sequence[str] = (),
+    drift: str | None = None,
+    policy: str = "first",
+    model: str = "",
+    progress: Callable[[int], None] = lambda steps: None,
+) -> SharpnessTable:
+    """Sharpness of a detector per protocol and condition, with intervals over batches.
+
+    Args:
+        detector: put into evaluation mode.
+        protocols: by name, with labels.
+        how: measures and their options.
+        by: columns whose values are conditions.
+        drift: a column whose values are added one by one, the most frequent first.
+        policy: which window of each trial, `first` or `middle`.
+        model: name of the detector in the table.
+        progress: told of every batch.
+    Raises:
+        ProtocolError: if a column or label is missing, or no file of a condition can be heard.
+    """
+    how = how or Measure()
+    checkpoint = as_checkpoint(detector)
+    checkpoint.detector.eval()
+    rows, failures = [], []
+    for name, protocol in protocols.items():
+        trials = Trials(protocol, checkpoint, policy)
+        for column, value, members in [*trials.conditions(by), *_drifting(trials, drift)]:
+            where = {"model": model, "protocol": name, "column": column, "condition": value}
+            rows += [where | row for row in _condition(checkpoint.detector, trials, members, how, progress, where)]
+        ids = protocol.utterance_ids
+        failures += [
+            {"protocol": name, "utterance_id": ids[index], "path": trials.paths[index], "error": error}
+            for index, error in sorted(trials.failures.items())
+        ]
+    return SharpnessTable(pl.DataFrame(rows, infer_schema_length=None), failures)
+
+
+def _drifting(trials: Trials, column: str | None) -> Iterator[tuple[str, str, np.ndarray]]:
+    """The first condition alone, with the second, with the third ..."""
+    if column is None:
+        return
+    parts = [(value, members) for name, value, members in trials.conditions([column]) if name == column]
+    parts.sort(key=lambda part: (-len(part[1]), part[0]))
+    together = np.zeros(0, dtype=int)
+    for place, (value, members) in enumerate(parts):
+        together = np.union1d(together, members)
+        yield f"drift:{column}", f"{place + 1}: +{value}", together
+
+
+def _condition(
+    detector: Detector,
+    trials: Trials,
+    members: np.ndarray,
+    how: Measure,
+    progress: Callable[[int], None],
+    where: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """One row a measure for these trials."""
+    order = np.random.default_rng(how.seed).permutation(members)
+    batches = [order[start : start + how.batch_size] for start in range(0, len(order), how.batch_size)]
+    found, bona_fide = [], []
+    for place, indices in enumerate(batches[: how.max_batches]):
+        batch = trials.batch(indices.tolist())
+        if batch is not None:
+            found.append(measure_batch(detector, batch, how, place))
+            bona_fide.append(batch.targets.cpu().numpy() > 0.5)
+        progress(1)
+    if not found:
+        raise ProtocolError(f"{trials.protocol.name}: no trial of {where['condition']!r} could be heard")
+    sizes = np.array([item["size"] for item in found], dtype=float)
+    logits, labels = np.concatenate([item["logits"] for item in found]), np.concatenate(bona_fide)
+    both = bool(labels.any() and not labels.all())
+    shared = {
+        "batches": len(found),
+        "trials": int(sizes.sum()),
+        "loss": float(np.average([item["loss"] for item in found], weights=sizes)),
+        "eer": equal_error_rate(logits[labels], logits[~labels]) if both else None,
+    }
+    rows = []
+    for name in how.measures:
+        values = np.array([item[name] for item in found])
+        low, high = interval(values, sizes, how.seed)
+        rho = None if name == "eigenvalue" else how.adaptive_rho if name == "adaptive" else how.rho
+        value = float(np.average(values, weights=sizes))
+        rows.append({"measure": name, "rho": rho, "value": value, "low": low, "high": high, **shared})
+    return rows
+
+
+__all__ = ["MEASURES", "Batch", "Measure", "Trials", "measure_batch", "measure_sharpness"]

@@ -1,0 +1,148 @@
+"""`veravox sharpness`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from veravox.analysis.sharpness_table import SharpnessTable
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="Bundled name, checkpoint or run folder, or hub id.")],
+    protocols: Annotated[list[str], typer.Argument(help="Protocols with labels; NAME=FILE gives one a name.")],
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="one_step (published), ascent, adaptive, average, eigenvalue. Repeatable."),
+    ] = None,
+    by: Annotated[list[str] | None, typer.Option(help="A column whose values are conditions. Repeatable.")] = None,
+    drift: Annotated[str | None, typer.Option(help="A column whose values are added one by one.")] = None,
+    rho: Annotated[float, typer.Option(help="Radius of the ball around the weights.")] = 0.05,
+    adaptive_rho: Annotated[float, typer.Option(help="Radius of the adaptive measure.")] = 0.5,
+    steps: Annotated[int, typer.Option(help="Steps of the ascent.", min=1)] = 5,
+    draws: Annotated[int, typer.Option(help="Gaussian draws of the average.", min=1)] = 4,
+    batch_size: Annotated[int, typer.Option(help="m of m-sharpness.", min=1)] = 32,
+    max_batches: Annotated[int, typer.Option(help="Batches a condition, drawn by the seed; 0: all.", min=0)] = 0,
+    class_weights: Annotated[str, typer.Option(help="SPOOF,BONAFIDE weights in the loss.")] = "1,1",
+    policy: Annotated[str, typer.Option(help="Which window of a trial: first or middle.")] = "first",
+    landscape: Annotated[bool, typer.Option("--landscape", help="Plot the loss around the weights.")] = False,
+    points: Annotated[int, typer.Option(help="Points along a landscape's axis; odd.")] = 15,
+    reach: Annotated[float, typer.Option(help="How far a landscape reaches to either side.")] = 1.0,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="Another model, measured and plotted on the same scale. Repeatable.")
+    ] = None,
+    correlate: Annotated[
+        list[str] | None,
+        typer.Option(help="Checkpoint, run folder, or .json / .parquet of an earlier run. Repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of batches, draws, directions, intervals.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="The table as .parquet, .json or .csv.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for a page with PNGs, Parquet and JSON.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """How sharp the loss is around a detector's weights, per protocol and condition."""
+    from veravox.analysis.landscape import loss_landscape
+    from veravox.analysis.sharpness import Measure, Trials, measure_sharpness
+    from veravox.analysis.sharpness_report import write_sharpness_report
+    from veravox.analysis.sharpness_table import SharpnessTable, correlate as correlation_of
+    from veravox.apps import show
+    from veravox.errors import ConfigurationError
+    from veravox.scoring import load_detector
+    from veravox.tables import Protocol
+
+    try:
+        weights = tuple(float(part) for part in class_weights.split(","))
+        spoof, bona_fide = weights
+    except ValueError:
+        raise ConfigurationError(
+            f"--class-weights takes two numbers, such as 0.1,0.9; not {class_weights!r}"
+        ) from None
+    if landscape and report is None:
+        raise ConfigurationError("--landscape draws into a folder; add --report FOLDER")
+    how = Measure(
+        tuple(measure or ["one_step"]),
+        rho,
+        adaptive_rho,
+        steps,
+        draws,
+        batch_size=batch_size,
+        max_batches=max_batches or None,
+        class_weights=(spoof, bona_fide),
+        seed=seed,
+    )
+    named = [text.partition("=") if "=" in text else (Path(text).stem, "=", text) for text in protocols]
+    read = {name: Protocol.read(path) for name, _, path in named}
+    if len(read) < len(named):
+        raise ConfigurationError("two protocols have one name; give each its own as NAME=FILE")
+    tables, landscapes = [], []
+    sources = [model, *(beside or [])]
+    for source in [*sources, *(correlate or [])]:
+        if source.endswith((".json", ".parquet")):
+            tables.append(SharpnessTable.read(source))
+            continue
+        checkpoint = load_detector(source, device)
+        with show.progress(f"sharpness of {source}, batches", None, quiet) as advance:
+            tables.append(
+                measure_sharpness(
+                    checkpoint,
+                    read,
+                    how,
+                    by or [],
+                    drift,
+                    policy,
+                    source,
+                    advance,
+                )
+            )
+        if landscape and source in sources:
+            first = Trials(next(iter(read.values())), checkpoint, policy)
+            batches = first.batches(batch_size, max_batches or 4, seed)
+            for directions in ("random", "hessian"):
+                for dimensions in (1, 2):
+                    with show.progress(f"landscape of {source}, points", points**dimensions, quiet) as advance:
+                        landscapes.append(
+                            loss_landscape(
+                                checkpoint.detector,
+                                batches,
+                                directions,
+                                dimensions,
+                                points,
+                                reach,
+                                (spoof, bona_fide),
+                                seed,
+                                source,
+                                advance,
+                            )
+                        )
+    table = SharpnessTable.join(tables)
+    correlations = correlation_of(table, how.measures[0], seed) if correlate else []
+    if out is not None:
+        table.write(out)
+    if report is not None:
+        page = write_sharpness_report(table, report, landscapes, correlations, how.measures[0])
+        show.say(f"report: {page}", quiet)
+    for failure in table.failures:
+        show.warn(f"{failure['path']}: {failure['error']}")
+    if json:
+        show.print_json(table.to_dict() | {"correlations": correlations})
+    else:
+        _print(table, correlations)
+    if table.failures:
+        raise typer.Exit(1)
+
+
+def _print(table: SharpnessTable, correlations: list[dict[str, Any]]) -> None:
+    from veravox.analysis.sharpness_report import grid_of
+    from veravox.apps import show
+
+    show.print_table(*grid_of(table))
+    for row in correlations:
+        figures = ", ".join(
+            f"{name} {row[name]:.2f}" for name in ("pearson", "spearman", "kendall") if row[name] is not None
+        )
+        typer.echo(f"{row['protocol']}: {row['models']} models, {figures or 'nothing varies'}")
