@@ -90,3 +90,24 @@ def test_a_miniature_of_every_recipe_trains_and_its_checkpoint_scores_bit_equal(
     first, second = (score(one, dev, policy="first", workers=0) for one in (trained, again))
     assert first.frame.equals(second.frame)
     assert len(first.frame) == len(dev)
+
+
+def test_a_miniature_of_the_mixture_with_a_pretrained_expert_fine_tunes_it_and_scores_bit_equal(few, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="the extra 'ssl' is not installed")
+    torch.set_num_threads(1)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    sizes |= {"conv_dim": [8, 8], "conv_kernel": [10, 3], "conv_stride": [10, 32], "num_feat_extract_layers": 2}
+    sizes |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    torch.manual_seed(0)
+    encoder = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes))
+    encoder.save_pretrained(tmp_path / "encoder")
+    train, dev = few
+    one = change(miniature(recipe("mile_ssl")), [f"detector.front_ends.pretrained.model={tmp_path / 'encoder'}"])
+    trained = fit(one, train, dev, tmp_path / "run", workers=0, say=lambda line: None)
+    name = "encoder.layers.0.attention.q_proj.weight"
+    learned = dict(trained.detector.front_ends["pretrained"].encoder.named_parameters())[name]
+    moved = (learned - dict(encoder.named_parameters())[name]).abs().max()
+    assert 0 < moved < 1e-5
+    again = read_checkpoint(tmp_path / "run")
+    first, second = (score(each, dev, policy="first", workers=0) for each in (trained, again))
+    assert first.frame.equals(second.frame)

@@ -10,7 +10,7 @@ import pytest
 
 from tiny import tiny_checkpoint
 from veravox.analysis.agreement import agreement, centred, error_rate, oracle, pair_figures
-from veravox.analysis.gates import similarity, use_along
+from veravox.analysis.gates import GateReport, similarity, use_along
 from veravox.apps.cli import main
 from veravox.models import write_checkpoint
 from veravox.scoring.engine import Judged
@@ -59,6 +59,18 @@ def test_an_expert_that_was_not_run_has_no_part_in_figures():
     assert oracle(["x", "y"], logits[:, 0], logits, np.ones(200, bool), groups)["oracle"] is None
 
 
+def test_remarks_say_who_stands_out_and_do_not_when_nobody_does():
+    rows = [{"value": "a", "weights": [0.8, 0.2]}, {"value": "b", "weights": [0.52, 0.48]}]
+    bias = {"hears": "all", "listens": "little"}
+    report = GateReport(
+        ["x", "y"], {"x": bias, "y": bias}, {"domain": rows}, None, None, None, [], None, "all run", 2, 2, []
+    )
+    said = report.remarks()
+    assert said[1] == "a leans on x, with 80 % of the weight."
+    assert said[2].startswith("b: no expert stands out")
+    assert "differ by what they learned from" in said[3]
+
+
 def test_domains_are_alike_by_the_weight_that_they_share():
     rows = [
         {"value": name, "weights": weights}
@@ -105,7 +117,13 @@ def test_the_command_prints_weights_of_every_domain_and_writes_page_json_and_hea
 ):
     code, out, _ = run(capsys, mixture, few, "--out", tmp_path / "report")
     assert code == 0
-    for name in ("neural-tts", "classic-tts", "oracle gate", "mel / linear", "leans on"):
+    for name in (
+        "neural-tts",
+        "classic-tts",
+        "oracle gate",
+        "mel / linear",
+        "It notices patterns of growing size",
+    ):
         assert name in out
     names = {path.name for path in (tmp_path / "report").iterdir()}
     assert {"gates.html", "gates.json", "weights_domain.png", "weights_language.png", "similarity.png"} <= names

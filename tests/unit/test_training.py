@@ -146,6 +146,13 @@ def test_ranks_share_each_batch_and_a_position_is_where_iteration_starts():
     assert list(sampler) == whole[2:]
 
 
+def test_every_rank_has_as_many_batches_though_the_last_is_too_small_for_all():
+    protocol = Protocol.from_rows([{"utterance_id": str(i)} for i in range(20)])
+    parts = [list(EpochSampler(protocol, [], 17, 16, 3, rank, 2)) for rank in range(2)]
+    assert [len(part) for part in parts] == [2, 2]
+    assert parts[0][1] == parts[1][1]
+
+
 def test_the_loss_is_the_two_class_cross_entropy_with_label_smoothing():
     torch.manual_seed(0)
     pairs, targets = torch.randn(9, 2), torch.randint(0, 2, (9,))

@@ -59,7 +59,7 @@ def heat_map(
 def use_plot(report: GateReport, dark: bool = False) -> bytes:
     """Mean weights along an utterance as a PNG."""
     along = np.array(report.along)
-    with canvas(dark, 6.4, 3.6) as (drawing, axes):
+    with canvas(dark, 6.4, 4.0) as (drawing, axes):
         places = (np.arange(len(along)) + 0.5) / len(along)
         for index, name in enumerate(report.names):
             axes.plot(places, along[:, index], "o-", ms=4, label=name, color=CYCLE[index % len(CYCLE)][dark])
@@ -67,7 +67,7 @@ def use_plot(report: GateReport, dark: bool = False) -> bytes:
         axes.set_ylim(0, max(0.05, 1.15 * float(along.max())))
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=min(4, len(report.names)))
+        drawing.legend(loc="outside upper center", ncols=2 if len(report.names) % 3 else 3)
         return as_png(drawing)
 
 

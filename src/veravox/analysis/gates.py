@@ -21,6 +21,8 @@ from veravox.tables import BONA_FIDE, Protocol
 
 COLUMNS = ("domain", "attack_id", "codec", "language")
 PARTS_OF_AN_UTTERANCE = 10
+CLEAR_PREFERENCE = 1.25
+"""An expert stands out where it has this many times an equal share of the weight."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,21 @@ class GateReport:
     def remarks(self) -> list[str]:
         """Who is heard where, and what that expert can hear, in sentences."""
         said = [f"{self.routing[0].upper()}{self.routing[1:]}."]
-        for column, rows in self.groups.items():
-            if column != "domain":
-                continue
-            for row in rows:
-                first = int(np.argmax(row["weights"]))
-                one = self.experts[self.names[first]]
-                said.append(
-                    f"{row['value']} leans on {self.names[first]} ({100 * row['weights'][first]:.0f} % of the "
-                    f"weight): it hears {one['hears']}; it notices {one['listens']}."
-                )
-        return said
+        said += [self._remark(row) for row in self.groups.get("domain", [])]
+        biases = {
+            name: f"It hears {one['hears']}. It notices {one['listens']}." for name, one in self.experts.items()
+        }
+        if len(set(biases.values())) == 1:
+            shared = next(iter(biases.values()))
+            return [*said, f"The experts are alike and differ by what they learned from. Each: {shared}"]
+        return [*said, *(f"{name}: {bias}" for name, bias in biases.items())]
+
+    def _remark(self, row: Mapping[str, Any]) -> str:
+        first = int(np.argmax(row["weights"]))
+        name, share = self.names[first], f"{100 * row['weights'][first]:.0f} %"
+        if row["weights"][first] < CLEAR_PREFERENCE / len(self.names):
+            return f"{row['value']}: no expert stands out; {name} has the most weight, {share}."
+        return f"{row['value']} leans on {name}, with {share} of the weight."
 
 
 def weigh(

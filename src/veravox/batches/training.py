@@ -124,11 +124,9 @@ class EpochSampler(Sampler[list[Draw]]):
         order = self.order(self.epoch)
         for batch in range(self.first_batch, len(self)):
             positions = range(batch * self.batch_size, min((batch + 1) * self.batch_size, self.draws))
-            mine = [
-                Draw(self.epoch, position, int(order[position])) for position in positions[self.rank :: self.ranks]
-            ]
-            if mine:
-                yield mine
+            # Processes wait for one another: where a last batch is too small for all, some repeat its first draw.
+            mine = positions[self.rank :: self.ranks] or positions[:1]
+            yield [Draw(self.epoch, position, int(order[position])) for position in mine]
 
 
 def _collate(items: list[tuple[np.ndarray, float, int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
