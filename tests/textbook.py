@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
 
@@ -55,17 +57,18 @@ def mixture_loss_of(detector: Detector):
     return lambda: nn.functional.binary_cross_entropy_with_logits(detector(windows).logits, targets)
 
 
-def in_one_of_two(rank: int, folder: str, across: str) -> None:
-    """A step of one of two processes on its half of the batch; the first writes the weights."""
-    torch.distributed.init_process_group("gloo", f"file://{folder}/meet-{across}", rank=rank, world_size=2)
+def in_one_of_two(rank: int, folder: str) -> None:
+    """Steps of one of two processes on its half of the batch, with either perturbation; writes the weights."""
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
     try:
-        inputs, model = double_batch()
-        wrapped = nn.parallel.DistributedDataParallel(model)
-        half = inputs[rank::2]
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        for _ in range(2):
-            sharpness_aware_step(optimizer, lambda: wrapped(half).pow(4).mean(), 0.3, model=wrapped, across=across)
-        torch.save(model.state_dict(), f"{folder}/{across}-{rank}.pt")
+        for across in ("global", "local"):
+            inputs, model = double_batch()
+            wrapped = nn.parallel.DistributedDataParallel(model)
+            loss = functools.partial(lambda module, half: module(half).pow(4).mean(), wrapped, inputs[rank::2])
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(2):
+                sharpness_aware_step(optimizer, loss, 0.3, model=wrapped, across=across)
+            torch.save(model.state_dict(), f"{folder}/{across}-{rank}.pt")
     finally:
         torch.distributed.destroy_process_group()
 
