@@ -19,7 +19,7 @@ from veravox.models import Detector, DetectorSpec
 from veravox.training import sharpness_aware_step
 
 ROUNDS = 6
-WINDOW_S = 2.0
+WINDOW_S = 1.0
 WANTED = {"sam": 2.1, "half-batch ascent": 1.6, "looksam(5)": 1.3}
 
 
