@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
 
 from tiny import tiny_spec
 from veravox.models import Detector
+from veravox.training import sharpness_aware_step
 
 
 class TextbookSAM(torch.optim.Optimizer):
@@ -52,3 +55,24 @@ def mixture_loss_of(detector: Detector):
     windows = 0.1 * torch.randn(4, detector.spec.window_samples, generator=torch.Generator().manual_seed(1))
     targets = (torch.arange(4) % 2).float()
     return lambda: nn.functional.binary_cross_entropy_with_logits(detector(windows).logits, targets)
+
+
+def in_one_of_two(rank: int, folder: str) -> None:
+    """Steps of one of two processes on its half of the batch, with either perturbation; writes the weights."""
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    try:
+        for across in ("global", "local"):
+            inputs, model = double_batch()
+            wrapped = nn.parallel.DistributedDataParallel(model)
+            loss = functools.partial(lambda module, half: module(half).pow(4).mean(), wrapped, inputs[rank::2])
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(2):
+                sharpness_aware_step(optimizer, loss, 0.3, model=wrapped, across=across)
+            torch.save(model.state_dict(), f"{folder}/{across}-{rank}.pt")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def double_batch() -> tuple[torch.Tensor, nn.Module]:
+    torch.manual_seed(3)
+    return torch.randn(8, 3, dtype=torch.float64), nn.Linear(3, 2).double()

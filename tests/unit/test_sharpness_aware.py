@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from textbook import TextbookSAM, mixture_loss_of, tiny_detector
+from textbook import TextbookSAM, double_batch, in_one_of_two, mixture_loss_of, tiny_detector
 from veravox.errors import ConfigurationError, TrainingError
 from veravox.training import SharpnessAware, sharpness_aware_step
 
@@ -433,3 +433,18 @@ def test_half_of_the_batch_can_find_the_direction():
     )
     assert float(loss) == 0.5
     torch.testing.assert_close(used[0], torch.tensor([1.5, 2.0]))
+
+
+def test_two_processes_equal_one_with_the_double_batch_where_the_perturbation_is_global(tmp_path):
+    inputs, model = double_batch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        sharpness_aware_step(optimizer, lambda: model(inputs).pow(4).mean(), 0.3)
+    torch.multiprocessing.spawn(in_one_of_two, (str(tmp_path),), nprocs=2)
+    for across in ("global", "local"):
+        theirs = [torch.load(tmp_path / f"{across}-{rank}.pt", weights_only=True) for rank in (0, 1)]
+        assert_same(*theirs)
+        same = all(
+            torch.allclose(theirs[0][name], value, rtol=1e-10) for name, value in model.state_dict().items()
+        )
+        assert same == (across == "global")

@@ -16,6 +16,7 @@ from veravox.errors import ConfigurationError
 from veravox.models.detector import Detector
 
 Directions = Literal["random", "hessian"]
+HESSIAN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Landscape:
     Attributes:
         model: its name.
         directions: `random` (filter-normalised) or `hessian`.
-        places: along each axis, shape (points,); 1 is as long as the weights themselves, filter by filter.
+        places: along each axis, shape (points,); 1 is a direction's whole length.
         losses: shape (points,) or (points, points): [first direction, second direction].
         eigenvalues: of the Hessian directions; empty for random ones.
     """
@@ -51,8 +52,8 @@ def loss_landscape(
 ) -> Landscape:
     """Loss along filter-normalised random directions, or along those of largest curvature.
 
-    Two detectors of one architecture get the same random draws. Hessian directions are brought to the length of a
-    filter-normalised one, so that all axes have one scale.
+    Two detectors of one architecture get the same random draws. Hessian directions are a tenth as long as a
+    filter-normalised one: they lie in few weights, where the loss rises much faster.
 
     Args:
         detector: in evaluation mode; its weights end as they were.
@@ -101,5 +102,5 @@ def _axes(
     axes = []
     for (_, vector), other in zip(found, random, strict=True):
         size = length(vector)
-        axes.append(scaled(vector, length(other) / size if size > 0 else 0.0))
+        axes.append(scaled(vector, HESSIAN_SHARE * length(other) / size if size > 0 else 0.0))
     return axes, tuple(value for value, _ in found)

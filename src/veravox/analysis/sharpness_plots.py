@@ -103,7 +103,7 @@ def draw_square(landscapes: Sequence[Landscape], index: int, dark: bool = False)
     low = min(float(one.losses.min()) for one in landscapes)
     high = max(float(one.losses.max()) for one in landscapes)
     wide = low > 0 and high > 20 * low
-    levels = np.geomspace(low, high, 16) if wide else np.linspace(low, high + 1e-12, 16)
+    levels = np.geomspace(low * 0.999, high * 1.001, 16) if wide else np.linspace(low, high + 1e-9, 16)
     with canvas(dark, 5.6, 4.8) as (drawing, axes):
         axes.grid(visible=False)
         image = axes.contourf(
@@ -113,7 +113,6 @@ def draw_square(landscapes: Sequence[Landscape], index: int, dark: bool = False)
             levels=levels,
             cmap="viridis",
             norm="log" if wide else None,
-            extend="both",
         )
         axes.plot([0], [0], "+", color="#ffffff", ms=12, mew=2)
         bar = drawing.colorbar(image, ax=axes, label="loss")

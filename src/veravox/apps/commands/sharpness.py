@@ -81,7 +81,12 @@ def command(
         raise ConfigurationError("two protocols have one name; give each its own as NAME=FILE")
     tables, landscapes = [], []
     sources = [model, *(beside or [])]
-    for source in [*sources, *(correlate or [])]:
+    everything = [*sources, *(correlate or [])]
+    if len(set(everything)) < len(everything):
+        raise ConfigurationError("a model is named twice; name each once")
+    short = [Path(source).name for source in everything]
+    names = dict(zip(everything, short if len(set(short)) == len(short) else everything, strict=True))
+    for source in everything:
         if source.endswith((".json", ".parquet")):
             tables.append(SharpnessTable.read(source))
             continue
@@ -95,7 +100,7 @@ def command(
                     by or [],
                     drift,
                     policy,
-                    source,
+                    names[source],
                     advance,
                 )
             )
@@ -115,7 +120,7 @@ def command(
                                 reach,
                                 (spoof, bona_fide),
                                 seed,
-                                source,
+                                names[source],
                                 advance,
                             )
                         )
