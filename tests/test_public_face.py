@@ -24,7 +24,18 @@ PUBLIC = {
     "score",
     "score_waveform",
 }
-ROOMS = ["audio", "augment", "batches", "corpora", "evaluation", "models", "recipes", "scoring", "training"]
+ROOMS = [
+    "analysis",
+    "audio",
+    "augment",
+    "batches",
+    "corpora",
+    "evaluation",
+    "models",
+    "recipes",
+    "scoring",
+    "training",
+]
 
 
 def test_the_public_face_is_this_and_nothing_else():

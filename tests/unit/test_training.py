@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,7 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path, data, stop_a
     assert (tmp_path / "whole/metrics.jsonl").read_text() == (tmp_path / "cut/metrics.jsonl").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a single core
 def test_workers_change_no_weight(tmp_path, data):
     recipe = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),))
     fit(recipe, *data, tmp_path / "none", workers=0, say=lambda line: None)
@@ -208,3 +210,39 @@ def test_a_recipe_survives_yaml(tmp_path):
         Recipe.parse({})
     with pytest.raises(ConfigurationError, match="batch_size at least 2"):
         Training(batch_size=1)
+
+
+@pytest.mark.parametrize("sharpness", [{"rho": 0.05, "length_over": "group"}, {"method": "looksam", "every": 3}])
+def test_a_sharpness_aware_run_resumes_to_the_bit_and_differs_from_a_plain_one(tmp_path, data, sharpness):
+    stages = (
+        Stage("experts", "experts", {"epochs": 1}),
+        Stage("joint", "joint", {"epochs": 1, "freeze": ["mel"]}),
+    )
+    plain = tiny_recipe(stages=stages)
+    recipe = replace(plain, training=replace(plain.training, sharpness=sharpness))
+    fit(recipe, *data, tmp_path / "whole", workers=0, say=lambda line: None)
+    fit(plain, *data, tmp_path / "plain", workers=0, say=lambda line: None)
+    steps = Counter()
+
+    @contextmanager
+    def interrupt(what, total):
+        def advance(count):
+            steps["done"] += count if what != "dev" else 0
+            if steps["done"] == 5 and count and what != "dev":
+                os.kill(os.getpid(), signal.SIGINT)
+
+        yield advance
+
+    with pytest.raises(TrainingError, match="go on with --resume"):
+        fit(recipe, *data, tmp_path / "cut", workers=0, progress=interrupt, say=lambda line: None)
+    fit(recipe, *data, tmp_path / "cut", workers=0, resume=True, say=lambda line: None)
+    whole, cut, other = (weights_of(tmp_path / name) for name in ("whole", "cut", "plain"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert not all(torch.equal(whole[name], other[name]) for name in whole)
+
+
+def test_a_wrong_sharpness_option_is_refused_when_the_recipe_is_read():
+    with pytest.raises(ConfigurationError, match="did you mean 'rho'"):
+        Training(sharpness={"roh": 0.05})
+    with pytest.raises(ConfigurationError, match="'rho' must be float"):
+        change(tiny_recipe(), ["training.sharpness={rho: much}"])

@@ -36,6 +36,7 @@ from veravox.training.objective import Objective
 from veravox.training.parts import Groups, frozen_children, hold_frozen_parts, parameter_groups
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Recipe, Stage, Training
+from veravox.training.sharpness_aware import SharpnessAware
 from veravox.training.state import random_state, read_state, restore_random_state, write_state
 from veravox.training.track import Tracker
 
@@ -351,6 +352,7 @@ class _Step:
             run.ranks.count,
         )
         self.loader = training_loader(dataset, self.sampler, run.workers)
+        self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
         self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device)
         self.first_epoch = run.recipe.stages.index(stage) * STAGE_EPOCHS
 
@@ -376,19 +378,34 @@ class _Step:
 
     def _one(self, windows: Tensor, targets: Tensor, trials: Tensor) -> float:
         self._schedule()
+        if self.sharp is not None:
+            loss = self.sharp.step(
+                self.optimiser,
+                lambda: self._loss(windows, targets, trials),
+                model=self.run.detector,
+                before_update=self._clip,
+            )
+            return float(loss)
         self.optimiser.zero_grad(set_to_none=True)
+        loss = self._loss(windows, targets, trials)
+        loss.backward()
+        self._clip()
+        self.optimiser.step()
+        return float(loss.detach())
+
+    def _loss(self, windows: Tensor, targets: Tensor, trials: Tensor) -> Tensor:
         loss = self.objective(windows, targets, trials)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is not finite at step {self.run.position['step']}; lower the learning rate "
                 f"or set training.precision=float32 (the last state is in {STATE_NAME})"
             )
-        loss.backward()
+        return loss
+
+    def _clip(self) -> None:
         if self.training.gradient_clip:
             for parameters, _ in self.groups.values():
                 nn.utils.clip_grad_norm_(parameters, self.training.gradient_clip)
-        self.optimiser.step()
-        return float(loss.detach())
 
     def _schedule(self) -> None:
         """Cosine from the learning rate to the smallest, over the stage's steps."""

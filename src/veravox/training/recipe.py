@@ -13,6 +13,7 @@ import yaml
 from veravox.errors import ConfigurationError, suggest
 from veravox.models.detector import DetectorSpec
 from veravox.registry import check_options
+from veravox.training.sharpness_aware import SharpnessAware
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Training:
         freeze: parts that keep their weights: `experts`, `gate`, `front_ends`, an expert, or `EXPERT.CHILD`.
         domains: in a stage of experts, the domain that each expert learns from; `*` is all of them.
         partition: in a stage of experts, every trial belongs to one expert, drawn by the recipe's seed.
+        sharpness: fields of `SharpnessAware` for a sharpness-aware step, e.g. `{rho: 0.05}`; None for a plain one.
         precision: `auto` is bfloat16 on devices that compute in it, else float32.
     """
 
@@ -60,6 +62,7 @@ class Training:
     freeze: tuple[str, ...] = ()
     domains: Mapping[str, str] = field(default_factory=dict)
     partition: bool = False
+    sharpness: Mapping[str, Any] | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
@@ -67,6 +70,9 @@ class Training:
         object.__setattr__(self, "freeze", tuple(self.freeze))
         object.__setattr__(self, "domains", dict(self.domains))
         object.__setattr__(self, "learning_rates", dict(self.learning_rates))
+        if self.sharpness is not None:
+            check_options("training: sharpness", SharpnessAware, self.sharpness)
+            SharpnessAware(**self.sharpness)
         if self.epochs < 1 or self.batch_size < 2 or self.patience < 1:
             raise ConfigurationError("training: epochs and patience must be at least 1, batch_size at least 2")
         if not 0 <= self.label_smoothing < 1:
