@@ -41,6 +41,7 @@ def mixture_recipe(
     front_ends: Mapping[str, Any] | None = None,
     training: Training = LCNN_TRAINING,
     window_s: float = 3.0,
+    mix: str | None = None,
     **detector: Any,
 ) -> Recipe:
     """A recipe whose front ends are those that its experts name, unless given."""
@@ -48,7 +49,9 @@ def mixture_recipe(
     spec = DetectorSpec.parse(
         {"front_ends": heard, "experts": experts, "gate": gate, "window_s": window_s, **detector}
     )
-    return Recipe(name=name, description=description, detector=spec, training=training, stages=tuple(stages))
+    return Recipe(
+        name=name, description=description, detector=spec, training=training, stages=tuple(stages), mix=mix
+    )
 
 
 def domain_experts(domains: Sequence[str]) -> dict[str, str]:

@@ -25,7 +25,7 @@ def mele(name: str, description: str, gate: str, domains: Sequence[str] = DOMAIN
     if joint:
         stages.append(Stage("joint", "joint", {**JOINT, "balance": ["label", "domain"]}))
     experts = {owner: {"front_end": "log_mel", "name": "lcnn"} for owner in owners}
-    return mixture_recipe(name, description, experts, gate, stages)
+    return mixture_recipe(name, description, experts, gate, stages, mix="mele-2025")
 
 
 @RECIPES.register("average_ensemble")

@@ -22,7 +22,7 @@ def mile(
     **detector: Any,
 ) -> Recipe:
     """Experts that differ in architecture or features, each on all data, then jointly."""
-    return mixture_recipe(name, description, experts, gate, stages, **detector)
+    return mixture_recipe(name, description, experts, gate, stages, mix="mile-2025", **detector)
 
 
 @RECIPES.register("mile_cat")

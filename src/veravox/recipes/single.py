@@ -29,7 +29,8 @@ def single_recipe(
 ) -> Recipe:
     """One expert on one front end, trained alone on all data."""
     experts = {expert: {"front_end": front_end, "name": expert, **options}}
-    return mixture_recipe(expert, description, experts, "uniform", ALONE, training=training, window_s=window_s)
+    mix = {"aasist": "sharpness-2025", "lcnn": "mele-2025"}.get(expert)
+    return mixture_recipe(expert, description, experts, "uniform", ALONE, None, training, window_s, mix)
 
 
 @RECIPES.register("lcnn")

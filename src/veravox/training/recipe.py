@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
+from veravox.corpora import named_mixes
 from veravox.errors import ConfigurationError, suggest
 from veravox.models.detector import DetectorSpec
 from veravox.registry import check_options
@@ -134,6 +135,8 @@ class Recipe:
         augmentation: what training batches go through, in order; see `veravox.augment.build_chain`.
         policy: window policy for dev scores and calibration.
         hop_s: of the sliding policy; None for whole windows.
+        mix: the named data set that the paper trained on, which `veravox protocol mix NAME` builds; any other data
+            may be given all the same.
         seed: of weights, draws and noise.
     """
 
@@ -145,11 +148,16 @@ class Recipe:
     augmentation: tuple[Mapping[str, Any], ...] = ()
     policy: Literal["first", "middle", "sliding"] = "sliding"
     hop_s: float | None = None
+    mix: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ConfigurationError(f"recipe {self.name!r} has no stages")
+        if self.mix is not None and self.mix not in named_mixes():
+            raise ConfigurationError(
+                f"recipe {self.name!r}: unknown mix {self.mix!r}; {suggest(self.mix, named_mixes())}"
+            )
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"recipe {self.name!r}: stage names must differ, got {names}")
@@ -168,6 +176,7 @@ class Recipe:
             "seed": self.seed,
             "policy": self.policy,
             "hop_s": self.hop_s,
+            "mix": self.mix,
             "detector": self.detector.to_dict(),
             "augmentation": _plain(list(self.augmentation)),
             "training": _plain(dataclasses.asdict(self.training)),

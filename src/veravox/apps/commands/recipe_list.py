@@ -14,6 +14,9 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="JSON for machi
 
     found = [recipe(name) for name in RECIPES.names()]
     if as_json:
-        show.print_json([{"name": one.name, "description": one.description} for one in found])
+        show.print_json([{"name": one.name, "description": one.description, "mix": one.mix} for one in found])
     else:
-        show.print_table(["recipe", "what it is"], [[one.name, one.description] for one in found])
+        show.print_table(
+            ["recipe", "what it is", "the paper's data"],
+            [[one.name, one.description, one.mix or ""] for one in found],
+        )
