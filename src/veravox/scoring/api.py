@@ -84,7 +84,9 @@ def load_detector(source: str | Path | None = None, device: str = "auto") -> Che
 def _from_hub(repository: str) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # its retries are no news; the error below is
     try:
         return hf_hub_download(repository, CHECKPOINT_NAME)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
