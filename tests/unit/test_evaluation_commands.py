@@ -251,6 +251,14 @@ def test_where_the_spoof_is_in_an_utterance_is_judged_by_windows(files, capsys):
     assert code == 0
     # A third of utterances is bona fide throughout but scored low in their second half: 1 of 4 bona fide moments.
     assert extras["range_eer"] == extras["segment_eer"] == pytest.approx((1 / 4 + 0) / 2)
+    code, out, _ = run(
+        capsys,
+        *("evaluate", files / "eval.csv", files / "eval.protocol.csv", "--segments", files / "segments.csv"),
+        *("--bootstrap", 20, "--cluster", "speaker_id", "--metric", "eer", "--quiet"),
+    )
+    assert code == 0
+    assert "EER over time: 12.5000 % (interval " in out
+    assert "over speaker_id)" in out
 
 
 def test_published_figures_are_printed_to_the_last_digit(material, capsys):

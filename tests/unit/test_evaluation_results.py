@@ -28,6 +28,7 @@ from veravox.evaluation import (
     restrict,
     write_report,
 )
+from veravox.evaluation.summary import remarks
 from veravox.tables import Protocol, Scores
 
 
@@ -353,6 +354,26 @@ def test_tandem_figures_come_with_speaker_verification_scores():
     assert 0 < found.min_tdcf_legacy < found.min_tdcf <= 1
     assert 0 < found.t_eer < 0.5
     assert 0 < found.extras["a_dcf"] <= 1
+
+
+def test_joint_and_tandem_figures_have_intervals_that_come_again_with_the_seed(tmp_path):
+    scores, protocol = make()
+    rng = np.random.default_rng(0)
+    asv = AsvScores(rng.normal(2, 1, 200), rng.normal(-2, 1, 200), rng.normal(1, 1, 200))
+    names = ["min_tdcf", "min_tdcf_legacy", "t_eer"]
+    found, again, other = (
+        evaluate(scores, protocol, asv=asv, joint=asv, metrics=names, bootstrap=60, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    for name in (*names, "a_dcf"):
+        assert found[name].low < found[name].high
+        assert found[name].low <= found[name].value <= found[name].high
+        assert found[name] == again[name] != other[name]
+    low, high = found["a_dcf"].low, found["a_dcf"].high
+    assert found.to_dict()["extra_intervals"] == {"a_dcf": {"low": low, "high": high}}
+    shown = f"(interval {low:.6f} to {high:.6f}, over trials of each kind)"
+    assert shown in (write_report(found, tmp_path).parent / "report.md").read_text()
+    assert any(shown in line for line in remarks(found))
 
 
 def test_labels_in_the_score_file_must_agree_with_the_protocol():

@@ -9,11 +9,14 @@ from hypothesis import given, settings, strategies as st
 
 from veravox.errors import EvaluationError
 from veravox.evaluation import (
+    bootstrap_interval,
     equal_error_rate,
     range_equal_error_rate,
     segment_equal_error_rate,
     with_windows,
 )
+from veravox.evaluation.other_figures import Resampling, segment_figures
+from veravox.evaluation.segments import range_stretches, segment_stretches
 from veravox.tables import Scores, Segments
 
 
@@ -125,3 +128,76 @@ def test_windows_come_from_a_file_beside_the_scores(tmp_path):
     (tmp_path / "w.csv").write_text("utterance_id,start_s\n007,0\n")
     with pytest.raises(EvaluationError, match="lacks the columns 'end_s', 'score'"):
         with_windows(scores, tmp_path / "w.csv")
+
+
+@given(st.lists(st.tuples(UTTERANCE, st.integers(0, 3)), min_size=1, max_size=4))
+@settings(max_examples=30)
+def test_a_weighted_utterance_counts_as_its_copies(drawn):
+    windows, segments = tables([utterance for utterance, _ in drawn])
+    copies = tables([utterance for utterance, times in drawn for _ in range(times)])
+    weights = np.array([times for _, times in drawn])
+    for stretches in (range_stretches, lambda *both: segment_stretches(*both, 0.2)):
+        try:
+            repeated = stretches(*copies).points() if weights.sum() else None
+        except EvaluationError:
+            repeated = None
+        if repeated is not None:
+            weighted = stretches(windows, segments).points(weights)
+            for form in ("nearest", "interpolated"):
+                assert weighted.equal_error_rate(form) == pytest.approx(repeated.equal_error_rate(form))
+
+
+def alike(utterances=24, pieces=40, shift=1.5):
+    """Utterances, half of each fake, whose windows are all off by the same amount."""
+    rng = np.random.default_rng(0)
+    windows, segments = [], []
+    for number in range(utterances):
+        name, off = f"u{number}", rng.normal(0, shift)
+        segments.append((name, pieces / 20, pieces / 10, "spoof"))
+        for piece in range(pieces):
+            score = off + rng.normal(0, 0.5) + (1 if piece < pieces / 2 else -1)
+            windows.append((name, piece / 10, (piece + 1) / 10, score))
+    return windows_of(windows), segments_of(segments)
+
+
+def width(figure):
+    return figure.high - figure.low
+
+
+def test_intervals_hold_the_rates_and_come_again_with_the_seed():
+    windows, segments = alike()
+    found, again, other = (segment_figures(windows, segments, Resampling(100, 0.95, seed)) for seed in (1, 1, 2))
+    assert found == again != other
+    assert found["segment_eer"].value == segment_equal_error_rate(windows, segments)
+    assert found["range_eer"].value == range_equal_error_rate(windows, segments)
+    assert all(figure.low < figure.value < figure.high for figure in found.values())
+
+
+def test_drawing_whole_utterances_widens_the_interval_when_their_windows_are_alike():
+    windows, segments = alike()
+    whole = segment_figures(windows, segments, Resampling(200), resolution_s=0.1)
+    middles = windows.with_columns(fake=pl.col("start_s") > 1.95)  # a segment is a window here
+    spoof, bona_fide = (middles.filter(pl.col("fake") == kind)["score"].to_numpy() for kind in (True, False))
+    alone = bootstrap_interval(bona_fide, spoof, rounds=200)
+    assert width(whole["segment_eer"]) > 2 * (alone.high - alone.low)
+
+
+def test_drawing_clusters_widens_the_interval_when_their_utterances_are_alike():
+    windows, segments = alike(12)
+    # Ten copies of each: utterances are plenty, sources are twelve.
+    rows = [(f"{name}-{copy}", *rest) for name, *rest in windows.rows() for copy in range(10)]
+    fakes = [(f"{name}-{copy}", *rest) for name, *rest in segments.frame.rows() for copy in range(10)]
+    sources = {name: name.partition("-")[0] for name, *_ in fakes}
+    many, labels = windows_of(rows), segments_of(fakes)
+    by_utterance = segment_figures(many, labels, Resampling(100))
+    by_source = segment_figures(many, labels, Resampling(100), sources)
+    for name in by_source:
+        assert width(by_source[name]) > 2 * width(by_utterance[name])
+
+
+def test_what_cannot_be_resampled_is_refused():
+    windows, segments = alike(3)
+    with pytest.raises(EvaluationError, match="one cluster"):
+        segment_figures(windows, segments, Resampling(5), dict.fromkeys(["u0", "u1", "u2"], "all"))
+    with pytest.raises(EvaluationError, match=r"1 utterances .* first 'u2'"):
+        segment_figures(windows, segments, Resampling(5), {"u0": "a", "u1": "b"})

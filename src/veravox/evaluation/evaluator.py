@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike
 
 from veravox.errors import EvaluationError
@@ -17,10 +18,10 @@ from veravox.evaluation.detection_cost import DetectionCost
 from veravox.evaluation.groups import Group, group_by, pools_of
 from veravox.evaluation.measuring import Plan, Trials, macro_figures, measure
 from veravox.evaluation.metrics import DECISION_METRICS, METRICS, Terms, choose, threshold_at
+from veravox.evaluation.other_figures import Resampling, joint_figures, segment_figures
 from veravox.evaluation.rates import EerForm, OperatingPoints
-from veravox.evaluation.results import Evaluation, Part, Pool
-from veravox.evaluation.segments import range_equal_error_rate, segment_equal_error_rate
-from veravox.evaluation.tandem import AsvScores, TandemCost, a_dcf
+from veravox.evaluation.results import Evaluation, Figure, Part, Pool
+from veravox.evaluation.tandem import AsvScores, TandemCost
 from veravox.tables import Calibration, Protocol, Scores, Segments
 
 AnyCalibration = Calibration | FittedCalibration | None
@@ -135,6 +136,8 @@ def evaluate(
         )
         for pool in named
     )
+    how = Resampling(bootstrap, confidence, seed)
+    extras = _extras(scores, ready, joint, segments, resolution_s, eer_form, how)
     settings = _settings(terms, ready, against, cross_validate)
     settings["bootstrap"] = {
         "rounds": bootstrap,
@@ -146,7 +149,10 @@ def evaluate(
         name=trials.name,
         whole=found[whole].part,
         groups={column: tuple(found[group].part for group in some) for column, some in groups.items()},
-        extras=_extras(scores, joint, segments, resolution_s, eer_form),
+        extras={name: figure.value for name, figure in extras.items()},
+        extra_intervals={
+            name: (f.low, f.high) for name, f in extras.items() if f.low is not None and f.high is not None
+        },
         pools=results,
         operating_points=operating_points,
         not_computed=not_computed,
@@ -159,22 +165,25 @@ def evaluate(
 
 def _extras(
     scores: Scores | ArrayLike,
+    ready: _Prepared,
     joint: AsvScores | None,
     segments: Segments | None,
     resolution_s: float,
     form: EerForm,
-) -> dict[str, float]:
-    found = {}
-    if joint is not None:
-        found["a_dcf"] = a_dcf(joint.target, joint.non_target, joint.spoof)
+    how: Resampling,
+) -> dict[str, Figure]:
+    found = joint_figures(joint, how) if joint is not None else {}
     if segments is not None:
         windows = scores.windows if isinstance(scores, Scores) else None
         if windows is None:
             raise EvaluationError(
                 "segments are judged by the scores of windows, which are not there: score --windows"
             )
-        found["segment_eer"] = segment_equal_error_rate(windows, segments, resolution_s, form)
-        found["range_eer"] = range_equal_error_rate(windows, segments, form)
+        clusters = None
+        if ready.clusters is not None:
+            names = ready.trials.frame["utterance_id"].cast(pl.String)
+            clusters = dict(zip(names, ready.clusters, strict=True))
+        found |= segment_figures(windows, segments, how, clusters, resolution_s, form)
     return found
 
 

@@ -72,6 +72,7 @@ class Evaluation:
         groups: column to its groups.
         pools: named pools of datasets.
         extras: figures of other inputs than the scores of trials: `a_dcf`, `segment_eer`, `range_eer`.
+        extra_intervals: low and high of those, where intervals were asked for.
         operating_points: name of the operating point (`""` for the first) to its rule in words and its threshold.
         not_computed: metric to the reason why it is missing.
         warnings: what a reader must know.
@@ -85,6 +86,7 @@ class Evaluation:
     groups: dict[str, tuple[Part, ...]]
     pools: tuple[Pool, ...]
     extras: dict[str, float]
+    extra_intervals: dict[str, tuple[float, float]]
     operating_points: dict[str, tuple[str, float]]
     not_computed: dict[str, str]
     warnings: tuple[str, ...]
@@ -93,6 +95,8 @@ class Evaluation:
     ratio_points: OperatingPoints | None = field(repr=False)
 
     def __getitem__(self, name: str) -> Figure:
+        if name in self.extras:
+            return Figure(self.extras[name], *self.extra_intervals.get(name, (None, None)))
         if name not in self.whole.figures:
             reason = self.not_computed.get(name, "known: " + ", ".join(self.whole.figures))
             raise EvaluationError(f"the figure {name!r} was not computed: {reason}")
@@ -113,6 +117,9 @@ class Evaluation:
             "groups": {column: [part.to_dict() for part in parts] for column, parts in self.groups.items()},
             "pools": [pool.to_dict() for pool in self.pools],
             "extras": self.extras,
+            "extra_intervals": {
+                name: {"low": low, "high": high} for name, (low, high) in self.extra_intervals.items()
+            },
             "operating_points": {
                 name or "first": {"rule": rule, "threshold": threshold}
                 for name, (rule, threshold) in self.operating_points.items()

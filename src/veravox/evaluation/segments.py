@@ -45,6 +45,45 @@ def with_windows(scores: Scores, path: str | os.PathLike[str]) -> Scores:
     return Scores(scores.frame, scores.failures, frame, scores.name)
 
 
+class Stretches:
+    """Stretches of scored time sorted once; gives operating points for any weights of their utterances.
+
+    Args:
+        scores: shape (stretches,).
+        is_bona_fide: shape (stretches,), booleans.
+        sizes: how much each counts, shape (stretches,).
+        utterance: position of the utterance of each in `names`, shape (stretches,).
+        names: the utterances.
+    """
+
+    def __init__(
+        self,
+        scores: Floats,
+        is_bona_fide: NDArray[np.bool_],
+        sizes: Ticks,
+        utterance: NDArray[np.int64],
+        names: pl.Series,
+    ) -> None:
+        order = np.argsort(scores, kind="stable")
+        self.names, self.utterance = names, utterance[order]
+        self.ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+        self.thresholds = scores[order][self.ends]
+        self.sizes = [(sizes * kind)[order] for kind in (is_bona_fide, ~is_bona_fide)]
+
+    def points(self, weights: Ticks | None = None) -> OperatingPoints:
+        """Operating points with each utterance counted as often as its weight says (once if None).
+
+        Raises:
+            EvaluationError: if a class is missing.
+        """
+        times = 1 if weights is None else weights[self.utterance]
+        up, down = (np.append(0, np.cumsum(size * times)[self.ends]) for size in self.sizes)
+        for total, name in ((up[-1], "bona fide"), (down[-1], "spoofed")):
+            if not total:
+                raise EvaluationError(f"no {name} time is labelled and scored; both classes are needed")
+        return OperatingPoints(self.thresholds, up, down[-1] - down)
+
+
 def range_points(windows: pl.DataFrame, segments: Segments, tolerance_s: float = 0.1) -> OperatingPoints:
     """Operating points of time itself: counts are tenths of a millisecond.
 
@@ -55,8 +94,13 @@ def range_points(windows: pl.DataFrame, segments: Segments, tolerance_s: float =
         EvaluationError: if the two tables are not of the same utterances, or labelled spoof beyond `tolerance_s`
             lies outside all windows.
     """
-    pieces = _pieces(windows, segments, tolerance_s)
-    return _points(pieces.score, ~pieces.is_spoof, pieces.length)
+    return range_stretches(windows, segments, tolerance_s).points()
+
+
+def range_stretches(windows: pl.DataFrame, segments: Segments, tolerance_s: float = 0.1) -> Stretches:
+    """What `range_points` counts, to resample by utterance."""
+    pieces, names = _pieces(windows, segments, tolerance_s)
+    return Stretches(pieces.score, ~pieces.is_spoof, pieces.length, pieces.utterance, names)
 
 
 def segment_points(
@@ -67,15 +111,23 @@ def segment_points(
     Raises:
         EvaluationError: as `range_points`, and for a resolution that is not positive.
     """
+    return segment_stretches(windows, segments, resolution_s, tolerance_s).points()
+
+
+def segment_stretches(
+    windows: pl.DataFrame, segments: Segments, resolution_s: float = 0.16, tolerance_s: float = 0.1
+) -> Stretches:
+    """What `segment_points` counts, to resample by utterance."""
     if not resolution_s >= TICK_S:
         raise EvaluationError(f"the resolution must be at least {TICK_S} s; got {resolution_s}")
-    pieces = _cut(_pieces(windows, segments, tolerance_s), round(resolution_s / TICK_S))
+    whole, names = _pieces(windows, segments, tolerance_s)
+    pieces = _cut(whole, round(resolution_s / TICK_S))
     cell = pieces.start // round(resolution_s / TICK_S)
-    keys = pieces.utterance * (int(cell.max()) + 1) + cell
-    _, where = np.unique(keys, return_inverse=True)
+    keys, where = np.unique(pieces.utterance * (int(cell.max()) + 1) + cell, return_inverse=True)
     scores = np.bincount(where, pieces.length * pieces.score) / np.bincount(where, pieces.length)
     is_spoof = np.bincount(where, pieces.is_spoof) > 0
-    return _points(scores, ~is_spoof, np.ones(len(scores), dtype=np.int64))
+    utterance = keys // (int(cell.max()) + 1)
+    return Stretches(scores, ~is_spoof, np.ones(len(scores), dtype=np.int64), utterance, names)
 
 
 def range_equal_error_rate(windows: pl.DataFrame, segments: Segments, form: EerForm = "nearest") -> float:
@@ -116,21 +168,11 @@ def segment_equal_error_rate(
     return segment_points(windows, segments, resolution_s).equal_error_rate(form)
 
 
-def _points(scores: Floats, is_bona_fide: NDArray[np.bool_], weights: Ticks) -> OperatingPoints:
-    order = np.argsort(scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    up, down = (np.append(0, np.cumsum((weights * kind)[order])[ends]) for kind in (is_bona_fide, ~is_bona_fide))
-    for total, name in ((up[-1], "bona fide"), (down[-1], "spoofed")):
-        if not total:
-            raise EvaluationError(f"no {name} time is labelled and scored; both classes are needed")
-    return OperatingPoints(scores[order][ends], up, down[-1] - down)
-
-
 def _ticks(frame: pl.DataFrame, column: str) -> Ticks:
     return np.rint(frame[column].to_numpy() / TICK_S).astype(np.int64)
 
 
-def _pieces(windows: pl.DataFrame, segments: Segments, tolerance_s: float) -> _Pieces:
+def _pieces(windows: pl.DataFrame, segments: Segments, tolerance_s: float) -> tuple[_Pieces, pl.Series]:
     missing = [name for name in WINDOW_SCHEMA if name not in windows.columns]
     if missing:
         raise EvaluationError(f"the window scores lack the columns {first_few(missing, 4)}")
@@ -155,7 +197,7 @@ def _pieces(windows: pl.DataFrame, segments: Segments, tolerance_s: float) -> _P
     windows = windows.join(place, on="utterance_id", how="left", maintain_order="left")
     spoofed = segments.frame.filter(pl.col("label") == SPOOF)
     spoofed = spoofed.join(place, on="utterance_id", how="left", maintain_order="left")
-    return _sweep(windows, spoofed, names, round(tolerance_s / TICK_S))
+    return _sweep(windows, spoofed, names, round(tolerance_s / TICK_S)), names
 
 
 def _sweep(windows: pl.DataFrame, spoofed: pl.DataFrame, names: pl.Series, tolerance: int) -> _Pieces:

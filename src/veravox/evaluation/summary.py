@@ -139,8 +139,21 @@ def remarks(evaluation: Evaluation) -> list[str]:
         found.append(f"Intervals: {bootstrap['confidence']:.0%}, {how}.")
     for name, title in EXTRAS.items():
         if name in evaluation.extras:
-            value = evaluation.extras[name]
-            found.append(f"{title}: {value:.6f}." if name == "a_dcf" else f"{title}: {100 * value:.4f} %.")
+            found.append(_extra_remark(name, title, evaluation))
     for name, reason in evaluation.not_computed.items():
         found.append(f"Not computed: {title_of(name)}, which {reason}.")
     return found
+
+
+def _extra_remark(name: str, title: str, evaluation: Evaluation) -> str:
+    """`EER over time: 5.1234 % (4.8 % to 5.5 %; utterances drawn as wholes).`"""
+    percent = name != "a_dcf"
+
+    def show(value: float) -> str:
+        return f"{100 * value:.4f} %" if percent else f"{value:.6f}"
+
+    figure, unit = evaluation[name], evaluation.settings["bootstrap"]["unit"]
+    if figure.low is None or figure.high is None:
+        return f"{title}: {show(figure.value)}."
+    over = ("utterances" if unit == "trials" else unit) if percent else "trials of each kind"
+    return f"{title}: {show(figure.value)} (interval {show(figure.low)} to {show(figure.high)}, over {over})."

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from veravox.errors import EvaluationError
 from veravox.evaluation.rates import Floats, OperatingPoints, finite_scores
@@ -263,17 +263,43 @@ def a_dcf(
         Shim et al., a-DCF: an architecture agnostic metric with application to spoofing-robust speaker
         verification, Odyssey 2024, equations 5 and 6.
     """
-    accepted, others = finite_scores(target, "target"), finite_scores(non_target, "non-target")
-    spoofed = finite_scores(spoof, "spoof")
-    thresholds = np.append(np.unique(np.concatenate((accepted, others, spoofed))), np.inf)
+    return JointTrials(target, non_target, spoof).cheapest(cost)
 
-    def below(scores: Floats) -> Floats:
-        return np.searchsorted(np.sort(scores), thresholds, side="left") / scores.size
 
-    weights = (
-        cost.miss * (1 - cost.p_spoof - cost.p_non_target),
-        cost.false_alarm * cost.p_non_target,
-        cost.spoof_accepted * cost.p_spoof,
-    )
-    total = weights[0] * below(accepted) + weights[1] * (1 - below(others)) + weights[2] * (1 - below(spoofed))
-    return float(total.min()) / min(weights[0], weights[1] + weights[2])
+class JointTrials:
+    """Joint scores placed among their thresholds once; gives the a-DCF for any whole-number weights of the trials.
+
+    Args:
+        target: joint scores of targets, shape (trials,); higher is more bona fide target.
+        non_target: the same for bona fide non-targets.
+        spoof: the same for spoofed trials.
+    Raises:
+        EvaluationError: if a class is empty or a score is not finite.
+    """
+
+    def __init__(self, target: ArrayLike, non_target: ArrayLike, spoof: ArrayLike) -> None:
+        kinds = (("target", target), ("non-target", non_target), ("spoof", spoof))
+        scores = [finite_scores(values, name) for name, values in kinds]
+        thresholds = np.unique(np.concatenate(scores))
+        self.count = len(thresholds)
+        self.places = [np.searchsorted(thresholds, values) for values in scores]
+
+    def cheapest(self, cost: JointCost = DEFAULT_JOINT_COST) -> float:
+        """See `a_dcf`."""
+        return self._cheapest(cost, self.places)
+
+    def resampled(self, rng: np.random.Generator, cost: JointCost = DEFAULT_JOINT_COST) -> float:
+        """The a-DCF of as many trials of each kind as there are, drawn with replacement."""
+        return self._cheapest(cost, [rng.choice(places, len(places)) for places in self.places])
+
+    def _cheapest(self, cost: JointCost, places: list[NDArray[np.intp]]) -> float:
+        rejected, others_rejected, spoof_rejected = (
+            np.append(0, np.cumsum(np.bincount(kind, minlength=self.count))) / len(kind) for kind in places
+        )
+        weights = (
+            cost.miss * (1 - cost.p_spoof - cost.p_non_target),
+            cost.false_alarm * cost.p_non_target,
+            cost.spoof_accepted * cost.p_spoof,
+        )
+        total = weights[0] * rejected + weights[1] * (1 - others_rejected) + weights[2] * (1 - spoof_rejected)
+        return float(total.min()) / min(weights[0], weights[1] + weights[2])
