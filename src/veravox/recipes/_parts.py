@@ -31,6 +31,9 @@ ARCHITECTURES = {
 
 JOINT = {"epochs": 50, "patience": 10}
 
+ALONE = (Stage("experts", "experts"),)
+"""One stage: every expert by itself."""
+
 
 def mixture_recipe(
     name: str,
@@ -42,6 +45,7 @@ def mixture_recipe(
     training: Training = LCNN_TRAINING,
     window_s: float = 3.0,
     mix: str | None = None,
+    augmentation: Sequence[Mapping[str, Any]] = (),
     **detector: Any,
 ) -> Recipe:
     """A recipe whose front ends are those that its experts name, unless given."""
@@ -50,7 +54,13 @@ def mixture_recipe(
         {"front_ends": heard, "experts": experts, "gate": gate, "window_s": window_s, **detector}
     )
     return Recipe(
-        name=name, description=description, detector=spec, training=training, stages=tuple(stages), mix=mix
+        name=name,
+        description=description,
+        detector=spec,
+        training=training,
+        stages=tuple(stages),
+        augmentation=tuple(augmentation),
+        mix=mix,
     )
 
 

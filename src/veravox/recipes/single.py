@@ -7,8 +7,8 @@ from typing import Any
 
 from veravox.models.experts.aasist import WINDOW_SAMPLES
 from veravox.recipes import RECIPES
-from veravox.recipes._parts import LCNN_TRAINING, mixture_recipe
-from veravox.training.recipe import Recipe, Stage, Training
+from veravox.recipes._parts import ALONE, LCNN_TRAINING, mixture_recipe
+from veravox.training.recipe import Recipe, Training
 
 AASIST_TRAINING = Training(
     epochs=100,
@@ -20,8 +20,6 @@ AASIST_TRAINING = Training(
     patience=20,
 )
 """Published: Adam, cosine to 5e-6, batch 24. Balanced draws stand for its class weights of 0.1 and 0.9."""
-
-ALONE = (Stage("experts", "experts"),)
 
 
 def single_recipe(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from veravox.errors import ConfigurationError
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
 
 
@@ -50,6 +51,9 @@ def _convolution(channels_in: int, channels_out: int, kernel: int) -> list[nn.Mo
 class LCNN(Expert):
     """Nine convolutions with max-feature-map; 682,690 parameters. Features (B, F, T), any length.
 
+    Args:
+        width: all channel counts times this; 1 is the published network.
+
     Source:
         The experts of the mixture papers; trunk after Lavrentyeva et al., STC Antispoofing Systems, 2019.
     """
@@ -57,34 +61,37 @@ class LCNN(Expert):
     inductive_bias = (
         "local spectro-temporal patterns, the strongest of each region; keeps a coarse time-frequency map"
     )
-    embedding_size = 64
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
+        if not 0 < width <= 4:
+            raise ConfigurationError(f"expert 'lcnn': width must be in (0, 4], not {width:g}")
+        c32, c48, c64 = (max(1, round(width * channels)) for channels in (32, 48, 64))
         self.trunk = nn.Sequential(
-            *_convolution(1, 64, 5),
+            *_convolution(1, 2 * c32, 5),
             nn.MaxPool2d(2),
-            *_convolution(32, 64, 1),
-            nn.BatchNorm2d(32),
-            *_convolution(32, 96, 3),
+            *_convolution(c32, 2 * c32, 1),
+            nn.BatchNorm2d(c32),
+            *_convolution(c32, 2 * c48, 3),
             nn.MaxPool2d(2),
-            nn.BatchNorm2d(48),
-            *_convolution(48, 96, 1),
-            nn.BatchNorm2d(48),
-            *_convolution(48, 128, 3),
+            nn.BatchNorm2d(c48),
+            *_convolution(c48, 2 * c48, 1),
+            nn.BatchNorm2d(c48),
+            *_convolution(c48, 2 * c64, 3),
             nn.MaxPool2d(2),
-            *_convolution(64, 128, 1),
-            nn.BatchNorm2d(64),
-            *_convolution(64, 64, 3),
-            nn.BatchNorm2d(32),
-            *_convolution(32, 64, 1),
-            nn.BatchNorm2d(32),
-            *_convolution(32, 64, 3),
+            *_convolution(c64, 2 * c64, 1),
+            nn.BatchNorm2d(c64),
+            *_convolution(c64, 2 * c32, 3),
+            nn.BatchNorm2d(c32),
+            *_convolution(c32, 2 * c32, 1),
+            nn.BatchNorm2d(c32),
+            *_convolution(c32, 2 * c32, 3),
             nn.AdaptiveMaxPool2d((16, 8)),
         )
-        self.embed = nn.Sequential(nn.Flatten(), nn.Linear(32 * 16 * 8, 128), MaxFeatureMap())
-        self.normalise = nn.BatchNorm1d(64)
-        self.head = nn.Linear(64, 2)
+        self.embedding_size = c64
+        self.embed = nn.Sequential(nn.Flatten(), nn.Linear(c32 * 16 * 8, 2 * c64), MaxFeatureMap())
+        self.normalise = nn.BatchNorm1d(c64)
+        self.head = nn.Linear(c64, 2)
 
     def forward(self, features: Tensor) -> ExpertOutput:
         embeddings = self.embed(self.trunk(features.unsqueeze(1)))
