@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from veravox.recipes import RECIPES
 from veravox.recipes._parts import ALONE, mixture_recipe
 from veravox.recipes.mile_slim import TRAINING_NOISE
@@ -19,11 +21,11 @@ SLIM_TRAINING = Training(
     draws=2400,
     balance=("label", "domain"),
 )
-"""2,400 windows of 2 s an epoch, plain cross-entropy, so that measured sharpness is that of the loss trained on."""
+"""2,400 windows an epoch; plain cross-entropy, so that the sharpness measured is that of the loss trained on."""
 
-HALF_LCNN = {"front_end": "log_mel", "name": "lcnn", "width": 0.5}
+HALF_LCNN: dict[str, Any] = {"front_end": "log_mel", "name": "lcnn", "width": 0.5}
 
-SLIM_EXPERTS = {
+SLIM_EXPERTS: dict[str, dict[str, Any]] = {
     "lcnn_mel": HALF_LCNN,
     "resnet_mel": {"front_end": "log_mel", "name": "resnet"},
     "resnet_lfcc": {"front_end": "lfcc", "name": "resnet"},
