@@ -12,11 +12,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from veravox.audio import WindowPolicy, read_audio
 from veravox.augment import build_chain
+from veravox.augment.curriculum import at_epoch
 from veravox.errors import TrainingError, VeravoxError
 from veravox.tables import BONA_FIDE, Protocol
 
 STAGE_EPOCHS = 1_000_000
 """Stages count their epochs from multiples of this, so that no two draw alike."""
+
+MASKS = 0x3A5C
+"""Sets the numbers for masks apart from a draw's other noise."""
 
 
 class Draw(NamedTuple):
@@ -27,6 +31,31 @@ class Draw(NamedTuple):
     trial: int
 
 
+class Window(NamedTuple):
+    """What a draw becomes.
+
+    Attributes:
+        samples: (S,) float32.
+        target: 1.0 for bona fide.
+        trial: its index.
+        numbers: in [0, 1), float32, shape (N,), that decide on masks of its features; zeros where there are none.
+    """
+
+    samples: np.ndarray
+    target: float
+    trial: int
+    numbers: np.ndarray
+
+
+class Batch(NamedTuple):
+    """Windows (B, S), targets (B,), trial indices (B,) and numbers for masks (B, N)."""
+
+    windows: torch.Tensor
+    targets: torch.Tensor
+    trials: torch.Tensor
+    numbers: torch.Tensor
+
+
 class TrainingWindows(Dataset):
     """One random window of a trial, augmented before it is cropped.
 
@@ -35,34 +64,55 @@ class TrainingWindows(Dataset):
         policy: the `random` window policy.
         augmentation: plain data for `build_chain`; built where it runs.
         seed: of the run.
+        masks: how many numbers decide on the masks of a window's features, and how often they are drawn: a
+            probability by epoch.
+        first_epoch: of curricula, at which the stage starts.
     """
 
     def __init__(
-        self, protocol: Protocol, policy: WindowPolicy, augmentation: Sequence[Mapping[str, Any]], seed: int
+        self,
+        protocol: Protocol,
+        policy: WindowPolicy,
+        augmentation: Sequence[Mapping[str, Any]],
+        seed: int,
+        masks: tuple[int, Mapping[int, float]] = (0, {}),
+        first_epoch: int = 0,
     ) -> None:
         protocol.require("path", "label")
         self.paths = protocol.audio_paths()
         self.targets = [float(label == BONA_FIDE) for label in protocol.frame["label"]]
         self.policy, self.seed = policy, seed
         self.augmentation = [dict(item) for item in augmentation]
+        self.masks, self.first_epoch = (masks[0], dict(masks[1])), first_epoch
         self._chain: Any = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, draw: Draw) -> tuple[np.ndarray, float, int]:
-        """Window (S,) float32, 1.0 for bona fide, index of the trial."""
+    def __getitem__(self, draw: Draw) -> Window:
+        """The window of a draw."""
         if self._chain is None:
             self._chain = build_chain(self.augmentation)
         rng = np.random.default_rng((self.seed, draw.epoch, draw.position))
         path, rate = self.paths[draw.trial], self.policy.sample_rate_hz
         waveform = read_audio(path, rate)
         try:
-            waveform = self._chain.at_epoch(draw.epoch % STAGE_EPOCHS)(waveform, rate, rng)
+            waveform = self._chain.at_epoch(self._curriculum_epoch(draw))(waveform, rate, rng)
         except VeravoxError as error:
             raise type(error)(f"{path!r}: {error}") from error
         window = np.ascontiguousarray(self.policy.draw(waveform, rng), dtype=np.float32)
-        return window, self.targets[draw.trial], draw.trial
+        return Window(window, self.targets[draw.trial], draw.trial, self._numbers(draw))
+
+    def _curriculum_epoch(self, draw: Draw) -> int:
+        return self.first_epoch + draw.epoch % STAGE_EPOCHS
+
+    def _numbers(self, draw: Draw) -> np.ndarray:
+        count, probability = self.masks
+        if not count:
+            return np.zeros(0, dtype=np.float32)
+        rng = np.random.default_rng((self.seed, draw.epoch, draw.position, MASKS))
+        lot, numbers = rng.random(), rng.random(count, dtype=np.float32)
+        return numbers if lot < at_epoch(probability, self._curriculum_epoch(draw)) else np.zeros_like(numbers)
 
 
 class EpochSampler(Sampler[list[Draw]]):
@@ -129,12 +179,13 @@ class EpochSampler(Sampler[list[Draw]]):
             yield [Draw(self.epoch, position, int(order[position])) for position in mine]
 
 
-def _collate(items: list[tuple[np.ndarray, float, int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    windows, targets, indices = zip(*items, strict=True)
-    return (
+def _collate(items: list[Window]) -> Batch:
+    windows, targets, indices, numbers = zip(*items, strict=True)
+    return Batch(
         torch.from_numpy(np.stack(windows)),
         torch.tensor(targets, dtype=torch.float32),
         torch.tensor(indices),
+        torch.from_numpy(np.stack(numbers)),
     )
 
 
@@ -143,7 +194,7 @@ def _leave_interrupts_to_the_main_process(worker: int) -> None:
 
 
 def training_loader(dataset: TrainingWindows, sampler: EpochSampler, workers: int) -> DataLoader:
-    """Batches (windows (B, S), targets (B,), trial indices (B,)) in the sampler's order; workers are spawned."""
+    """Batches in the sampler's order; workers are spawned."""
     options: dict[str, Any] = {}
     if workers:
         options = {

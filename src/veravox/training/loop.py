@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 
 from veravox import __version__
 from veravox.audio import window_policy
+from veravox.augment import build_chain
 from veravox.errors import EvaluationError, TrainingError
 from veravox.files import write_json, write_text
 from veravox.models.checkpoint import Checkpoint, write_checkpoint
@@ -62,6 +64,7 @@ class Run:
         say: Callable[[str], None],
     ) -> None:
         refuse_eval(train, dev)
+        build_chain(recipe.augmentation)  # a missing folder or package is an error before anything is written
         self.recipe, self.train, self.dev, self.out = recipe, train, dev, out
         self.device, self.workers, self.ranks = device, workers, ranks
         self.progress, self.say = progress, say
@@ -101,7 +104,8 @@ class Run:
             self.ranks.barrier()
             return None
         state = read_state(path)
-        if state["recipe"] != self.recipe.to_yaml() or state["data"] != self._data_hashes():
+        begun = Recipe.parse(yaml.safe_load(state["recipe"]))  # fields that came later have their defaults
+        if begun.to_yaml() != self.recipe.to_yaml() or state["data"] != self._data_hashes():
             raise TrainingError(
                 f"{str(path)!r} belongs to another recipe or other data; resume with the same ones"
             )

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 import yaml
 
+from veravox.augment.chain import check_chain
 from veravox.corpora import named_mixes
 from veravox.errors import ConfigurationError, suggest
 from veravox.models.detector import DetectorSpec
 from veravox.registry import check_options
+from veravox.training.masking import FeatureMasks
 from veravox.training.sharpness_aware import SharpnessAware
 
 
@@ -133,6 +135,8 @@ class Recipe:
         stages: in order.
         training: shared by all stages.
         augmentation: what training batches go through, in order; see `veravox.augment.build_chain`.
+        spec_augment: masks on features in training: options of `SpecAugment`, `probability` and `front_ends`; None
+            for none. See `veravox.training.masking.FeatureMasks`.
         policy: window policy for dev scores and calibration.
         hop_s: of the sliding policy; None for whole windows.
         mix: the named data set that the paper trained on, which `veravox protocol mix NAME` builds; any other data
@@ -146,6 +150,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     training: Training = field(default_factory=Training)
     augmentation: tuple[Mapping[str, Any], ...] = ()
+    spec_augment: Mapping[str, Any] | None = None
     policy: Literal["first", "middle", "sliding"] = "sliding"
     hop_s: float | None = None
     mix: str | None = None
@@ -158,6 +163,8 @@ class Recipe:
             raise ConfigurationError(
                 f"recipe {self.name!r}: unknown mix {self.mix!r}; {suggest(self.mix, named_mixes())}"
             )
+        check_chain(self.augmentation)
+        self.feature_masks()
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"recipe {self.name!r}: stage names must differ, got {names}")
@@ -167,6 +174,14 @@ class Recipe:
     def stage_training(self, index: int) -> Training:
         """What holds in a stage: the shared training with the stage's overrides."""
         return replace(self.training, **self.stages[index].overrides)
+
+    def first_epoch(self, index: int) -> int:
+        """The epoch of curricula at which a stage starts: they go on over all stages, counted at full length."""
+        return sum(self.stage_training(before).epochs for before in range(index))
+
+    def feature_masks(self) -> FeatureMasks | None:
+        """What masks features in training, if anything does."""
+        return None if self.spec_augment is None else FeatureMasks(self.spec_augment, self.detector)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data; `parse` reads it back."""
@@ -179,6 +194,7 @@ class Recipe:
             "mix": self.mix,
             "detector": self.detector.to_dict(),
             "augmentation": _plain(list(self.augmentation)),
+            "spec_augment": _plain(self.spec_augment),
             "training": _plain(dataclasses.asdict(self.training)),
             "stages": [stage.to_dict() for stage in self.stages],
         }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from veravox.audio import WindowPolicy
-from veravox.batches.training import STAGE_EPOCHS, EpochSampler, TrainingWindows, training_loader
+from veravox.batches.training import STAGE_EPOCHS, Batch, EpochSampler, TrainingWindows, training_loader
 from veravox.errors import TrainingError
 from veravox.models.detector import SAMPLE_RATE_HZ
 from veravox.training.objective import Objective
@@ -44,7 +44,15 @@ class Steps:
         window = run.recipe.detector.window_samples
         policy = WindowPolicy("random", window, window, SAMPLE_RATE_HZ)
         division = run.divisions[run.position["stage"]]
-        dataset = TrainingWindows(division.train, policy, run.recipe.augmentation, run.recipe.seed)
+        index, masks = run.position["stage"], run.recipe.feature_masks()
+        dataset = TrainingWindows(
+            division.train,
+            policy,
+            run.recipe.augmentation,
+            run.recipe.seed,
+            masks=(masks.numbers, masks.probability) if masks else (0, {}),
+            first_epoch=run.recipe.first_epoch(index),
+        )
         draws = training.draws or len(division.train)
         self.sampler = EpochSampler(
             division.train,
@@ -57,7 +65,7 @@ class Steps:
         )
         self.loader = training_loader(dataset, self.sampler, run.workers)
         self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
-        self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device)
+        self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device, masks)
         self.first_epoch = run.recipe.stages.index(stage) * STAGE_EPOCHS
 
     def epoch(self) -> bool:
@@ -70,9 +78,9 @@ class Steps:
         what = f"{self.stage.name} {position['epoch'] + 1}/{self.training.epochs}"
         with run.progress(what, len(self.sampler)) as advance:
             advance(position["batch"])
-            for windows, targets, trials in self.loader:
-                loss = self._one(windows, targets, trials)
-                run.sums = [run.sums[0] + loss * len(targets), run.sums[1] + len(targets)]
+            for batch in self.loader:
+                loss = self._one(batch)
+                run.sums = [run.sums[0] + loss * len(batch.targets), run.sums[1] + len(batch.targets)]
                 position["batch"] += 1
                 position["step"] += 1
                 advance(1)
@@ -80,25 +88,25 @@ class Steps:
                     return False
         return True
 
-    def _one(self, windows: Tensor, targets: Tensor, trials: Tensor) -> float:
+    def _one(self, batch: Batch) -> float:
         self._schedule()
         if self.sharp is not None:
             loss = self.sharp.step(
                 self.optimiser,
-                lambda: self._loss(windows, targets, trials),
+                lambda: self._loss(batch),
                 model=self.run.detector,
                 before_update=self._clip,
             )
             return float(loss)
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self._loss(windows, targets, trials)
+        loss = self._loss(batch)
         loss.backward()
         self._clip()
         self.optimiser.step()
         return float(loss.detach())
 
-    def _loss(self, windows: Tensor, targets: Tensor, trials: Tensor) -> Tensor:
-        loss = self.objective(windows, targets, trials)
+    def _loss(self, batch: Batch) -> Tensor:
+        loss = self.objective(*batch)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is not finite at step {self.run.position['step']}; lower the learning rate "
