@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from veravox.audio import WindowPolicy
+from veravox.batches.pairing import Pairing
 from veravox.batches.training import STAGE_EPOCHS, Batch, EpochSampler, TrainingWindows, training_loader
 from veravox.errors import TrainingError
 from veravox.models.detector import SAMPLE_RATE_HZ
+from veravox.training.division import Division
 from veravox.training.objective import Objective
 from veravox.training.parts import Groups, hold_frozen_parts
 from veravox.training.recipe import Stage, Training
@@ -51,6 +53,8 @@ class Steps:
             run.recipe.augmentation,
             run.recipe.seed,
             masks=(masks.numbers, masks.probability) if masks else (0, {}),
+            synthesis=run.recipe.synthesis,
+            splice_probability=run.recipe.splice_probability,
             first_epoch=run.recipe.first_epoch(index),
         )
         draws = training.draws or len(division.train)
@@ -62,11 +66,22 @@ class Steps:
             run.recipe.seed,
             run.ranks.rank,
             run.ranks.count,
+            self._pairing(division),
         )
         self.loader = training_loader(dataset, self.sampler, run.workers)
         self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
         self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device, masks)
         self.first_epoch = run.recipe.stages.index(stage) * STAGE_EPOCHS
+
+    def _pairing(self, division: Division) -> Pairing | None:
+        recipe = self.run.recipe
+        if not recipe.synthesis:
+            return None
+        share, start = recipe.copied_share(), recipe.first_epoch(self.run.position["stage"])
+        # Epochs of draws count on from another number in every stage; those of curricula go on over all.
+        return Pairing(
+            division.train, division.balance, lambda epoch: share(start + epoch % STAGE_EPOCHS), recipe.seed
+        )
 
     def epoch(self) -> bool:
         """Do the rest of the current epoch; False if a signal asks to stop."""
@@ -80,7 +95,7 @@ class Steps:
             advance(position["batch"])
             for batch in self.loader:
                 loss = self._one(batch)
-                run.sums = [run.sums[0] + loss * len(batch.targets), run.sums[1] + len(batch.targets)]
+                run.count(loss, batch)
                 position["batch"] += 1
                 position["step"] += 1
                 advance(1)
@@ -106,7 +121,7 @@ class Steps:
         return float(loss.detach())
 
     def _loss(self, batch: Batch) -> Tensor:
-        loss = self.objective(*batch)
+        loss = self.objective(batch.windows, batch.targets, batch.trials, batch.numbers)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is not finite at step {self.run.position['step']}; lower the learning rate "
