@@ -76,7 +76,7 @@ def command(
 
 
 def _options(corpus: str, settings: list[str]) -> dict[str, Any]:
-    """`NAME=VALUE` as written in YAML; text where it is no YAML, or where the corpus wants text (`bona_fide=1`)."""
+    """`NAME=VALUE` as written in YAML; text where the corpus wants text (`bona_fide=1`)."""
     import typing
 
     import yaml
