@@ -98,7 +98,7 @@ def test_the_probability_follows_its_curriculum_over_all_stages(protocol):
     policy = window_policy("random", 0.5)
 
     def share(epoch, first_epoch):
-        windows = TrainingWindows(protocol, policy, [], 0, (4, {2: 0.5, 5: 1.0}), first_epoch)
+        windows = TrainingWindows(protocol, policy, [], 0, (4, {2: 0.5, 5: 1.0}), first_epoch=first_epoch)
         return np.mean([windows[Draw(epoch, position, 0)].numbers.any() for position in range(60)])
 
     assert share(1, 0) == 0

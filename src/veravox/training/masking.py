@@ -22,6 +22,7 @@ class FeatureMasks:
 
     Each front end, window and segment has masks of its own. The random numbers come with the batch, seeded by
     (seed, epoch, position): a resumed run, several processes and both passes of a sharpness-aware step mask alike.
+    All experts run on masked features, also those that a sparse router leaves out.
 
     Args:
         options: of `SpecAugment`, and `probability` (a number or a curriculum; 1 if not given) and `front_ends`
@@ -55,6 +56,7 @@ class FeatureMasks:
         masked = {
             name: self._augment(features[name], shares[:, index].flatten(0, 1))
             for index, name in enumerate(self.front_ends)
+            if name in features  # those that nobody hears were not run
         }
         return {**features, **masked}
 

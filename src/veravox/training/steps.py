@@ -72,6 +72,8 @@ class Steps:
         self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
         self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device, masks)
         self.first_epoch = run.recipe.stages.index(stage) * STAGE_EPOCHS
+        if self.objective.routing and run.ranks.leads:
+            run.say(f"{stage.name}: {self.objective.routing}")
 
     def _pairing(self, division: Division) -> Pairing | None:
         recipe = self.run.recipe
