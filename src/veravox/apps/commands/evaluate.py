@@ -118,9 +118,9 @@ def command(
             what = f"without {', '.join(wrong)}" if wrong else "by a column, e.g. --by degradation"
             raise EvaluationError(f"several files of scores make one table {what}")
         runs = [Run.parse(str(path)) for path in systems]
-        names = [run.system for run in runs]
-        if len(set(names)) < len(names):
-            raise EvaluationError(f"two systems have one name ({', '.join(names)}); write NAME:PATH")
+        named = [run.system for run in runs]
+        if len(set(named)) < len(named):
+            raise EvaluationError(f"two systems have one name ({', '.join(named)}); write NAME:PATH")
         figures = metric or ["eer"]
         table = accuracy_grid(
             runs, key, by, (at or ["eer"])[0], where or [], polarity, score_column, figures=figures
