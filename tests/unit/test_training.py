@@ -19,6 +19,8 @@ from veravox.errors import ConfigurationError, TrainingError
 from veravox.models import read_checkpoint
 from veravox.tables import Protocol, read_protocol
 from veravox.training import Recipe, Stage, Training, change, fit, read_recipe, smoothed_cross_entropy
+from veravox.training.objective import Objective
+from veravox.training.ranks import Ranks
 from veravox.training.state import read_state, write_state
 
 
@@ -162,6 +164,21 @@ def test_the_loss_is_the_two_class_cross_entropy_with_label_smoothing():
     assert ours.item() == pytest.approx(
         torch.nn.functional.cross_entropy(pairs, targets, label_smoothing=0.2).item()
     )
+
+
+def test_class_weights_make_it_the_weighted_cross_entropy_of_torch():
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(6, generator=generator), torch.tensor([0.0, 0, 0, 0, 1, 1])
+    training = Training(class_weights=(0.1, 0.9), label_smoothing=0.0)
+    objective = Objective.__new__(Objective)
+    objective.training, objective.ranks = training, Ranks()
+    both = torch.stack([torch.zeros(6), logits], dim=1)
+    expected = torch.nn.functional.cross_entropy(both, targets.long(), weight=torch.tensor([0.1, 0.9]))
+    weights = objective._trial_weights(targets)
+    torch.testing.assert_close(smoothed_cross_entropy(logits, targets, 0.0, weights), expected)
+    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
+    with pytest.raises(ConfigurationError, match="two positive numbers"):
+        Training(class_weights=(0.0, 1.0))
 
 
 def test_a_state_keeps_tensors_numbers_and_the_types_of_keys(tmp_path):

@@ -43,6 +43,7 @@ from veravox.training.track import Tracker
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 STATE_NAME = "state.safetensors"
+OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
 
 @contextmanager
@@ -228,7 +229,7 @@ class Run:
 
     def _stage(self, stage: Stage, training: Training) -> bool:
         groups = parameter_groups(self.detector, stage, training)
-        optimiser = torch.optim.AdamW(
+        optimiser = OPTIMISERS[training.optimiser](
             [{"params": params, "lr": rate} for params, rate in groups.values()],
             weight_decay=training.weight_decay,
         )
