@@ -9,18 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from veravox.models.detector import Detector
+from veravox.models.mixture import LEAST_WINDOWS, no_gradient_of
 from veravox.models.routers import load_imbalance
 from veravox.training.division import Division
 from veravox.training.losses import expert_losses, gate_entropy, mixture_loss, own_losses
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Stage, Training
 
-LEAST_WINDOWS = 2
-"""An expert with fewer windows in a batch sits it out: batch norms need two."""
 
-
-class _All(nn.Module):
-    """Every expert judges every window: logits (B,), expert logits, gate weights, gate logits (B, E)."""
+class _Mixed(nn.Module):
+    """The mixture judges every window: logits (B,), expert logits, gate weights, gate logits (B, E)."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -34,7 +32,7 @@ class _All(nn.Module):
 class _Own(nn.Module):
     """Every expert judges its own windows only: expert logits (B, E), 0 elsewhere, and which count (B, E).
 
-    Windows of others would also enter an expert's batch norms.
+    Windows of others would also enter an expert's batch norms. An expert with too few for them sits the batch out.
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -54,8 +52,7 @@ class _Own(nn.Module):
                 column = column.index_copy(0, rows, logits.to(column.dtype))
             else:
                 # Joined to the loss all the same: processes that train together wait for every gradient.
-                free = [one.sum() for one in expert.parameters() if one.requires_grad]
-                column = column + 0.0 * sum(free) if free else column
+                column = column + no_gradient_of([expert])
             columns.append(column)
         return torch.stack(columns, dim=1), heard
 
@@ -82,12 +79,30 @@ class Objective:
     ) -> None:
         self.detector, self.stage, self.training = detector, stage, training
         self.ranks, self.device = ranks, device
+        detector.runs_all = self.needs_all
         self.owned = None if division.owned is None else torch.from_numpy(division.owned)
-        self.model: nn.Module = _All(detector) if self.owned is None else _Own(detector)
+        self.model: nn.Module = _Mixed(detector) if self.owned is None else _Own(detector)
         if ranks.count > 1:
             devices = [ranks.local_rank] if device.type == "cuda" else None
             self.model = nn.parallel.DistributedDataParallel(self.model, device_ids=devices)
         self.hooks = self._part_experts_from_gate()
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether every expert must judge every window: it has a loss of its own, or teaches the gate alone."""
+        training = self.training
+        alone = self.stage.trains == "experts"
+        return alone or bool(training.expert_loss_weight) or not training.mixture_loss_weight
+
+    @property
+    def routing(self) -> str | None:
+        """What becomes of experts that a sparse router leaves out in this stage; None without such a router."""
+        mixture = self.detector.mixture
+        if self.stage.trains == "experts" or not mixture.router.sparse:
+            return None
+        if mixture.spares_experts and self.needs_all:
+            return "experts that are not chosen are run all the same, for their own losses or to teach the gate"
+        return mixture.routing
 
     def _part_experts_from_gate(self) -> list[Any]:
         """Where the mixture's loss may teach the gate alone, it does not flow on through embeddings."""
@@ -104,6 +119,7 @@ class Objective:
         """Leave the detector as it was."""
         for hook in self.hooks:
             hook.remove()
+        self.detector.runs_all = False
 
     def __call__(self, windows: Tensor, targets: Tensor, trials: Tensor) -> Tensor:
         """The loss, a scalar, of windows (B, S) with targets (B,) of the stage's trials (B,)."""

@@ -17,6 +17,7 @@ from veravox.errors import TrainingError
 from veravox.files import whole_file
 
 STATE_VERSION = 1
+STATE_NAME = "state.safetensors"
 
 
 def pack(prefix: str, value: Any, tensors: dict[str, Tensor]) -> Any:
