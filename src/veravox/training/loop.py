@@ -263,10 +263,12 @@ def fit(
     chosen = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     folder = Path(out)
     run = Run(recipe, train, dev, folder, chosen, workers, resume, ranks or Ranks(), progress, say)
-    with _stop_on_signals(run):
-        finished = run.stages()
-    if run.tracker is not None:
-        run.tracker.close()
+    try:
+        with _stop_on_signals(run):
+            finished = run.stages()
+    finally:
+        if run.tracker is not None:
+            run.tracker.close()
     if not finished:
         raise TrainingError(f"stopped at step {run.position['step']}; go on with --resume")
     result = run.development.result(run.detector)
