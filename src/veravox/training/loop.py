@@ -27,7 +27,14 @@ from veravox.training.division import divide
 from veravox.training.parts import frozen_children, parameter_groups
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Recipe, Stage, Training
-from veravox.training.state import STATE_NAME, random_state, read_state, restore_random_state, write_state
+from veravox.training.state import (
+    STATE_NAME,
+    random_state,
+    read_state,
+    restore_random_state,
+    seed_random,
+    write_state,
+)
 from veravox.training.steps import Steps
 from veravox.training.track import Progress, Tracker, no_progress
 from veravox.training.trials import protocol_hash, refuse_eval
@@ -80,7 +87,7 @@ class Run:
         self.detector = Detector(recipe.detector).to(device)
         for index, stage in enumerate(recipe.stages):
             frozen_children(self.detector, stage, recipe.stage_training(index))
-        torch.manual_seed(recipe.seed + 7919 * ranks.rank)
+        seed_random(recipe.seed + 7919 * ranks.rank)
         state = self._saved(resume)
         self.bests: dict[str, Best] = {}
         self.optimiser_state: Any = None
