@@ -87,7 +87,7 @@ class Steps:
         if self.sharp is not None:
             loss = self.sharp.step(
                 self.optimiser,
-                lambda: self._loss(windows, targets, trials),
+                lambda: self.objective(windows, targets, trials),  # the step itself checks that it is finite
                 model=self.run.detector,
                 before_update=self._clip,
             )
