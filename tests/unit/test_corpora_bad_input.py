@@ -292,6 +292,63 @@ def test_a_guessed_layout_says_so_when_it_reads(tmp_path):
     assert not any("a guess" in note for note in read_corpus("in_the_wild", sure, options=options).notes)
 
 
+def test_codecfake_is_read_by_its_label_files_which_know_more_than_the_names(tmp_path):
+    root, _ = corpus_in(tmp_path, "codecfake")
+    (root / "test/A1/p247_284.wav").unlink()
+    make_audio(root / "test/A1/L1_nobody.wav")
+    (root / "label/C1.txt").write_text("p225_001.wav real 0\nF01_p225_001.wav fake 1\n")
+    reading = read_corpus("codecfake", root)
+    rows = {row["utterance_id"]: row for row in reading.protocol}
+    assert rows["A1/p247_284"]["label"] == "bonafide"  # its method column says L1 all the same
+    assert rows["A1/p247_284"]["attack_id"] is None
+    assert reading.missing == ["test/A1/p247_284.wav"]
+    assert reading.extra == ["test/A1/L1_nobody.wav"]
+    assert any("the folders of 'C1.txt' are not here" in note for note in reading.notes)
+    assert any("a guess" in note for note in reading.notes)  # train/ has no label file
+    (root / "label/train.txt").write_text("F03_SSB18370167.wav fake 3\nSSB18370167.wav real 0\n")
+    assert not any("a guess" in note for note in read_corpus("codecfake", root).notes)
+
+
+def test_the_bona_fide_that_codecfake_repeats_in_every_condition_are_trials_of_each(tmp_path):
+    for path in ("C1/p225_001.wav", "C1/F01_p225_001.wav", "C2/p225_001.wav", "C2/F02_p225_001.wav"):
+        make_audio(tmp_path / "test" / path)
+    (tmp_path / "train").mkdir()
+    reading = read_corpus("auto", tmp_path)
+    assert reading.corpus == "codecfake"
+    assert reading.protocol.utterance_ids == ["C1/F01_p225_001", "C1/p225_001", "C2/F02_p225_001", "C2/p225_001"]
+
+
+def test_lines_above_the_header_of_diffssds_splits_are_not_its_header(tmp_path):
+    root, options = corpus_in(tmp_path, "diffssd")
+    splits = {row["utterance_id"]: row["split"] for row in read_corpus("diffssd", root, options=options).protocol}
+    assert splits["grad_tts/sentence_0"] == "train"
+    assert splits["ljspeech/LJ001-0001"] == "eval"
+
+
+def test_a_voice_that_diffssd_clones_is_the_speaker_of_librispeech(tmp_path):
+    root, _ = corpus_in(tmp_path, "diffssd")
+    make_audio(root / "generated_speech/playht/speaker_84/sentence_7.wav")
+    companion = tmp_path / "data/librispeech"
+    unpack("librispeech", companion)
+    rows = read_corpus("diffssd", root, options={"librispeech": str(companion)}).protocol.frame
+    labels = rows.filter(speaker_id="84")["label"].to_list()
+    assert sorted(labels) == ["bonafide", "spoof"]
+
+
+def test_wavefake_without_its_outer_folder_is_the_same_trials(tmp_path):
+    root, options = corpus_in(tmp_path, "wavefake")
+    inner = root / "generated_audio"
+    assert recognise(inner)[0] == "wavefake"
+    whole = read_corpus("wavefake", root, options=options).protocol.utterance_ids
+    assert read_corpus("wavefake", inner, options=options).protocol.utterance_ids == whole
+
+
+def test_add_2023_guesses_only_where_train_and_dev_are_there(tmp_path):
+    root, _ = corpus_in(tmp_path, "add2023")
+    assert any("a guess" in note for note in read_corpus("add2023", root).notes)
+    assert not any("a guess" in note for note in read_corpus("add2023", root, "eval").notes)
+
+
 def test_companions_are_drawn_alike_by_everyone(tmp_path):
     root, options = corpus_in(tmp_path, "wavefake")
     names = []
