@@ -16,10 +16,11 @@ from veravox import corpora
 from veravox.apps.cli import main
 from veravox.corpora import CORPORA
 from veravox.corpora.partialspoof import read_segments
-from veravox.corpora.reading.corpus import read_corpus, recognise
+from veravox.corpora.reading.corpus import example_of, read_corpus, recognise
 from veravox.corpora.reading.listing import list_audio
+from veravox.corpora.reading.plain_pickle import load_npy_object
 from veravox.corpora.reading.rows import read_fields, read_headed
-from veravox.errors import ConfigurationError, CorpusError
+from veravox.errors import ConfigurationError, CorpusError, VeravoxError
 
 LA_KEY = "ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt"
 
@@ -223,6 +224,66 @@ def test_any_text_is_read_as_rows_or_refused_in_one_line(tmp_path_factory, text,
         except CorpusError:
             continue
         assert rows["line_number"].is_unique().all()
+
+
+KEYED = [
+    name for name in CORPORA.names() if any(isinstance(text, str) for text in example_of(name).files.values())
+]
+
+
+@pytest.mark.parametrize("name", KEYED)
+def test_a_damaged_key_is_read_or_refused_in_one_line(tmp_path, name):
+    root, options = corpus_in(tmp_path, name)
+    keys = [path for path, text in example_of(name).files.items() if isinstance(text, str)]
+    whole = {path: (root / path).read_bytes() for path in keys}
+
+    @given(st.sampled_from(keys), st.data())
+    @settings(max_examples=12, deadline=None, derandomize=True)
+    def damage(path, data):
+        text = whole[path]
+        at = data.draw(st.integers(0, len(text)))
+        more = data.draw(
+            st.sampled_from([b"", b" ", b"\n", b"\t", b'"', b",", b"|", b"-", b"\xff", b"\x00", b"bonafide"])
+        )
+        gone = data.draw(st.integers(0, 12))
+        (root / path).write_bytes(text[:at] + more + text[at + gone :])
+        said = ""
+        try:
+            read_corpus(name, root / example_of(name).root, options=options)
+        except VeravoxError as error:
+            said = str(error)
+        finally:
+            (root / path).write_bytes(text)
+        assert "\n" not in said
+
+    damage()
+
+
+@given(st.binary(max_size=80), st.integers(0, 60))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_as_segment_labels_are_read_or_refused(tmp_path_factory, junk, at):
+    path = tmp_path_factory.getbasetemp() / "fuzz.npy"
+    np.save(path, np.array({"a": ["1", "0"]}, dtype=object), allow_pickle=True)
+    good = path.read_bytes()
+    path.write_bytes(good[:at] + junk + good[at + len(junk) :])
+    said = ""
+    try:
+        load_npy_object(path)
+    except CorpusError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("hop_s", ["0.01", "0.02", "0.04", "0.08", "0.16", "0.32", "0.64"])
+def test_segment_labels_are_read_at_every_resolution_that_is_there(tmp_path, hop_s):
+    root, _ = corpus_in(tmp_path, "partialspoof")
+    labels = {"CON_T_0000001": np.array(["1", "0", "0", "1"]), "LA_T_1138215": np.array(["1"])}
+    np.save(root / f"segment_labels/train_seglab_{hop_s}.npy", np.array(labels, dtype=object), allow_pickle=True)
+    spoof = read_segments(root, "train", hop_s=hop_s).frame.filter(label="spoof")
+    assert spoof["start_s"].to_list() == pytest.approx([float(hop_s)])
+    assert spoof["end_s"].to_list() == pytest.approx([3 * float(hop_s)])
+    with pytest.raises(CorpusError, match=r"'train_seglab_0\.05\.npy' is missing"):
+        read_segments(root, "train", hop_s="0.05")
 
 
 def test_every_name_of_the_public_face_is_there_and_every_corpus_is_on_its_page():
