@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
+import polars as pl
 import pytest
+import safetensors.torch
 import torch
 import yaml
 
@@ -81,33 +87,82 @@ def few(samples):
     return parts
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_miniature_of_every_recipe_trains_and_its_checkpoint_scores_bit_equal(name, few, tmp_path):
-    torch.set_num_threads(1)
-    train, dev = few
-    trained = fit(miniature(recipe(name)), train, dev, tmp_path / "run", workers=0, say=lambda line: None)
-    again = read_checkpoint(tmp_path / "run")
-    first, second = (score(one, dev, policy="first", workers=0) for one in (trained, again))
-    assert first.frame.equals(second.frame)
-    assert len(first.frame) == len(dev)
+@pytest.fixture(scope="module")
+def trained(few, encoder, tmp_path_factory):
+    """Trains the miniature of a recipe, once: its scores in this process, and the folder of its run."""
+    folder = tmp_path_factory.mktemp("miniatures")
+
+    @functools.cache
+    def run(name: str) -> tuple[pl.DataFrame, Path]:
+        torch.set_num_threads(1)
+        train, dev = few
+        one = miniature(recipe(name))
+        if name in PRETRAINED:
+            one = change(one, [f"detector.front_ends.pretrained.model={encoder()}"])
+        checkpoint = fit(one, train, dev, folder / name, workers=0, say=lambda line: None)
+        return score(checkpoint, dev, policy="first", workers=0).frame, folder / name
+
+    return run
 
 
-def test_a_miniature_of_the_mixture_with_a_pretrained_expert_fine_tunes_it_and_scores_bit_equal(few, tmp_path):
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """Writes a small random encoder; gives its folder."""
+    return functools.cache(lambda: small_encoder(tmp_path_factory.mktemp("encoder")))
+
+
+def small_encoder(folder: Path) -> Path:
     transformers = pytest.importorskip("transformers", reason="the extra 'ssl' is not installed")
-    torch.set_num_threads(1)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
     sizes |= {"conv_dim": [8, 8], "conv_kernel": [10, 3], "conv_stride": [10, 32], "num_feat_extract_layers": 2}
     sizes |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
     torch.manual_seed(0)
-    encoder = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes))
-    encoder.save_pretrained(tmp_path / "encoder")
-    train, dev = few
-    one = change(miniature(recipe("mile_ssl")), [f"detector.front_ends.pretrained.model={tmp_path / 'encoder'}"])
-    trained = fit(one, train, dev, tmp_path / "run", workers=0, say=lambda line: None)
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", RECIPES.names())
+def test_a_miniature_of_every_recipe_trains_and_scores(name, trained, few):
+    frame, _ = trained(name)
+    assert len(frame) == len(few[1])
+    assert frame["score"].is_finite().all()
+
+
+def test_the_mixture_with_a_pretrained_expert_fine_tunes_it(trained, encoder):
+    _, run = trained("mile_ssl")
     name = "encoder.layers.0.attention.q_proj.weight"
-    learned = dict(trained.detector.front_ends["pretrained"].encoder.named_parameters())[name]
-    moved = (learned - dict(encoder.named_parameters())[name]).abs().max()
-    assert 0 < moved < 1e-5
-    again = read_checkpoint(tmp_path / "run")
-    first, second = (score(each, dev, policy="first", workers=0) for each in (trained, again))
-    assert first.frame.equals(second.frame)
+    learned = dict(read_checkpoint(run).detector.front_ends["pretrained"].encoder.named_parameters())[name]
+    before = safetensors.torch.load_file(encoder() / "model.safetensors")[name]
+    assert 0 < (learned - before).abs().max() < 1e-5
+
+
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+from veravox.models import read_checkpoint
+from veravox.scoring import score
+from veravox.tables import read_protocol
+
+torch.set_num_threads(1)
+dev = read_protocol(sys.argv[1])
+for run in map(Path, sys.argv[2:]):
+    score(read_checkpoint(run), dev, policy="first", workers=0).frame.write_parquet(run / "again.parquet")
+"""
+
+
+def test_the_checkpoint_of_every_recipe_scores_bit_equal_in_a_fresh_process(trained, few, tmp_path):
+    results = [trained(name) for name in RECIPES.names()]
+    few[1].write(tmp_path / "dev.csv")
+    runs = [str(run) for _, run in results]
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "dev.csv"), *runs]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    different = [
+        run.name
+        for frame, run in results
+        if not pl.read_parquet(run / "again.parquet")
+        .drop("path", strict=False)
+        .equals(frame.drop("path", strict=False))
+    ]
+    assert different == []
