@@ -30,13 +30,22 @@ from veravox.training.division import divide
 from veravox.training.parts import frozen_children, parameter_groups
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Recipe, Stage, Training
-from veravox.training.state import STATE_NAME, random_state, read_state, restore_random_state, write_state
+from veravox.training.state import (
+    STATE_NAME,
+    random_state,
+    read_state,
+    restore_random_state,
+    seed_random,
+    write_state,
+)
 from veravox.training.steps import Steps
 from veravox.training.track import Progress, Tracker, no_progress
 from veravox.training.trials import protocol_hash, refuse_eval
 
 SUMS = 6
 """Of an epoch: loss, windows; of these bona fide ones, copies, splices, splices cut where they are bona fide."""
+
+OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
 
 class Run:
@@ -86,7 +95,7 @@ class Run:
         self.detector = Detector(recipe.detector).to(device)
         for index, stage in enumerate(recipe.stages):
             frozen_children(self.detector, stage, recipe.stage_training(index))
-        torch.manual_seed(recipe.seed + 7919 * ranks.rank)
+        seed_random(recipe.seed + 7919 * ranks.rank)
         state = self._saved(resume)
         self.bests: dict[str, Best] = {}
         self.optimiser_state: Any = None
@@ -186,7 +195,7 @@ class Run:
 
     def _stage(self, stage: Stage, training: Training) -> bool:
         groups = parameter_groups(self.detector, stage, training)
-        optimiser = torch.optim.AdamW(
+        optimiser = OPTIMISERS[training.optimiser](
             [{"params": params, "lr": rate} for params, rate in groups.values()],
             weight_decay=training.weight_decay,
         )
@@ -292,10 +301,12 @@ def fit(
     chosen = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     folder = Path(out)
     run = Run(recipe, train, dev, folder, chosen, workers, resume, ranks or Ranks(), progress, say)
-    with _stop_on_signals(run):
-        finished = run.stages()
-    if run.tracker is not None:
-        run.tracker.close()
+    try:
+        with _stop_on_signals(run):
+            finished = run.stages()
+    finally:
+        if run.tracker is not None:
+            run.tracker.close()
     if not finished:
         raise TrainingError(f"stopped at step {run.position['step']}; go on with --resume")
     result = run.development.result(run.detector)

@@ -140,14 +140,28 @@ class Objective:
             owned = self.owned[trials].to(self.device)
             with _precision(self.training.precision, self.device):
                 expert_logits, heard = self.model(windows, owned, numbers)
+            share = heard if self.training.class_weights is None else heard * self._class_weights(targets)[:, None]
             # Gradients are averaged over processes; this makes it the mean over all their windows.
-            counts = self.ranks.total(heard.sum(dim=0).float()) / self.ranks.count
-            return own_losses(expert_logits, targets, smoothing, heard, counts).sum()
+            counts = self.ranks.total(share.sum(dim=0).float()) / self.ranks.count
+            return own_losses(expert_logits, targets, smoothing, share, counts).sum()
         with _precision(self.training.precision, self.device):
             logits, expert_logits, gate_weights, gate_logits = self.model(windows, numbers)
         if self.stage.trains == "experts":
-            return expert_losses(expert_logits, targets, smoothing).sum()
+            return expert_losses(expert_logits, targets, smoothing, self._trial_weights(targets)).sum()
         return self._joint(logits, expert_logits, gate_weights, gate_logits, targets)
+
+    def _class_weights(self, targets: Tensor) -> Tensor:
+        assert self.training.class_weights is not None
+        spoof, bona_fide = self.training.class_weights
+        return torch.where(targets > 0.5, bona_fide, spoof)
+
+    def _trial_weights(self, targets: Tensor) -> Tensor | None:
+        """Weights of the trials by class, 1 in the mean over all processes."""
+        if self.training.class_weights is None:
+            return None
+        weights = self._class_weights(targets)
+        sums = self.ranks.total(torch.stack([weights.sum(), weights.new_tensor(float(len(weights)))]))
+        return weights * (sums[1] / sums[0])
 
     def _joint(
         self, logits: Tensor, expert_logits: Tensor, gate_weights: Tensor, gate_logits: Tensor, targets: Tensor
@@ -156,7 +170,13 @@ class Objective:
         if not weight:
             logits, weight = (gate_weights * expert_logits.detach()).sum(dim=1), 1.0
         loss = mixture_loss(
-            logits, expert_logits, targets, training.label_smoothing, training.expert_loss_weight, weight
+            logits,
+            expert_logits,
+            targets,
+            training.label_smoothing,
+            training.expert_loss_weight,
+            weight,
+            self._trial_weights(targets),
         )
         if training.gate_entropy_weight:
             loss = loss + training.gate_entropy_weight * gate_entropy(gate_logits)

@@ -30,8 +30,10 @@ class Training:
         learning_rate, min_learning_rate: start and end of the cosine.
         gate_learning_rate: of the gate and projections in a joint stage; None for the same.
         learning_rates: of single parts, an expert, `experts`, `gate`, `front_ends`; the most specific holds.
-        weight_decay: AdamW's, decoupled.
+        optimiser: `adamw`, or `adam`, whose weight decay is part of the gradient.
+        weight_decay: decoupled in AdamW.
         label_smoothing: mass spread over both classes.
+        class_weights: of spoof and of bona fide trials in the loss, whose weighted mean it is; None weighs alike.
         gradient_clip: largest gradient norm of one expert, or of the gate; 0 for none.
         patience: epochs without a better dev EER before a stage stops.
         draws: trials an epoch; None for as many as there are.
@@ -53,8 +55,10 @@ class Training:
     min_learning_rate: float = 1e-5
     gate_learning_rate: float | None = None
     learning_rates: Mapping[str, float] = field(default_factory=dict)
+    optimiser: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
+    class_weights: tuple[float, float] | None = None
     gradient_clip: float = 5.0
     patience: int = 10
     draws: int | None = None
@@ -81,6 +85,12 @@ class Training:
             raise ConfigurationError("training: epochs and patience must be at least 1, batch_size at least 2")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigurationError(f"training: label_smoothing must be in [0, 1), not {self.label_smoothing}")
+        if self.class_weights is not None:
+            object.__setattr__(self, "class_weights", tuple(self.class_weights))
+            if len(self.class_weights) != 2 or min(self.class_weights) <= 0:
+                raise ConfigurationError(
+                    "training: class_weights are two positive numbers, of spoof and bona fide"
+                )
         if self.learning_rate <= 0 or self.min_learning_rate < 0 or self.weight_decay < 0:
             raise ConfigurationError("training: learning rates must be positive, weight_decay not negative")
         wrong = {name: rate for name, rate in self.learning_rates.items() if rate <= 0}
@@ -334,7 +344,7 @@ def _set(data: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
             raise ConfigurationError(f"--set {key}: no field {part!r}; {suggest(part, there)}")
         holder = holder[part]
     known = set(holder) if isinstance(holder, dict) else set()
-    free_form = parts[0] == "detector" and len(parts) > 2
+    free_form = (parts[0] == "detector" and len(parts) > 2) or parts[:-1] == ["training", "sharpness"]
     if not isinstance(holder, dict) or (parts[-1] not in known and not free_form):
         raise ConfigurationError(f"--set {key}: no field {parts[-1]!r}; {suggest(parts[-1], known)}")
     holder[parts[-1]] = value

@@ -15,9 +15,12 @@ from veravox.errors import ConfigurationError, TrainingError
 from veravox.files import write_json
 from veravox.models.checkpoint import CHECKPOINT_NAME
 from veravox.tables import Protocol
-from veravox.training.loop import STATE_NAME, Progress, fit, no_progress, protocol_hash
+from veravox.training.loop import fit
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Recipe
+from veravox.training.state import STATE_NAME
+from veravox.training.track import Progress, no_progress
+from veravox.training.trials import protocol_hash
 
 SUMMARY_NAME = "seeds.json"
 PROVENANCE_NAME = "provenance.json"

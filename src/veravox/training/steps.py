@@ -110,7 +110,8 @@ class Steps:
         if self.sharp is not None:
             loss = self.sharp.step(
                 self.optimiser,
-                lambda: self._loss(batch),
+                # The step itself checks that it is finite.
+                lambda: self.objective(batch.windows, batch.targets, batch.trials, batch.numbers),
                 model=self.run.detector,
                 before_update=self._clip,
             )
