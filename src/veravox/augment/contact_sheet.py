@@ -155,7 +155,7 @@ UNITS = {
 
 def _shown(values: dict[str, float]) -> str:
     """Quantities that an operation has an intention about, in words."""
-    shown = [f"{UNITS[name][0]} {value:.4g} {UNITS[name][1]}" for name, value in values.items() if name in UNITS]
+    shown = [f"{word} {values[name]:.4g} {unit}" for name, (word, unit) in UNITS.items() if name in values]
     return ", ".join(text.strip() for text in shown)
 
 
