@@ -163,7 +163,7 @@ def spec_augment() -> float:
 def feeding(eaten: float) -> None:
     """Windows a second out of one loader process, beside what training an LCNN on one thread eats."""
     from veravox.audio import window_policy
-    from veravox.batches.training import Draw, TrainingWindows
+    from veravox.batches import Draw, TrainingWindows
     from veravox.tables import Protocol
 
     protocol = Protocol.read(SAMPLES / "protocol.csv")
