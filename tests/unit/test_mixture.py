@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tiny import tiny_spec
 from veravox.errors import ConfigurationError
-from veravox.models import Detector, DetectorSpec
+from veravox.models import GATES, ROUTERS, Detector, DetectorSpec
+from veravox.models.mixture import running_statistics
 from veravox.models.routers import load_imbalance
+from veravox.registry import Spec
 
 SAMPLES = 8000
 NAMES = ("first", "second", "third")
@@ -77,6 +80,8 @@ def permuted(gate: str, ours: Tensor, name: str, order: list[int]) -> Tensor:
     """A parameter of the gate with its per-expert parts in another order."""
     if gate == "input_linear" or name in ("weigh.4.weight", "weigh.4.bias", "enter_weight", "enter_bias"):
         return ours[order]
+    if gate == "features_conv" and name.startswith("weigh.1."):
+        return ours[order]
     if gate == "attention" and name == "identity":
         return ours[order]
     if gate == "embedding_fc" and name == "weigh.0.weight":
@@ -87,7 +92,7 @@ def permuted(gate: str, ours: Tensor, name: str, order: list[int]) -> Tensor:
     return ours
 
 
-@pytest.mark.parametrize("gate", ["uniform", "input_linear", "embedding_fc", "concat", "attention"])
+@pytest.mark.parametrize("gate", GATES.names())
 def test_the_order_of_experts_changes_no_score(gate, windows):
     order = [2, 0, 1]
     ours, theirs = detector_of(gate), detector_of(gate, order=tuple(order))
@@ -105,7 +110,7 @@ def test_the_order_of_experts_changes_no_score(gate, windows):
     torch.testing.assert_close(after.logits, before.logits, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("gate", ["uniform", "attention"])
+@pytest.mark.parametrize("gate", ["uniform", "attention", "features_conv"])
 def test_each_front_end_and_expert_runs_once_a_batch(gate, windows):
     detector = detector_of(gate)
     runs = count_runs(detector)
@@ -146,11 +151,182 @@ def test_an_expert_that_nobody_chooses_gives_nan_and_costs_nothing(windows):
     assert torch.equal(output.logits, output.expert_logits[:, 0])
 
 
-def test_while_training_all_experts_run_so_that_batch_norm_sees_whole_batches(windows):
-    detector = detector_of("input_linear", "top_k").train()
+SPARSE_ROUTERS = [
+    {"name": "top_k", "k": 1},
+    {"name": "top_k", "k": 2},
+    {"name": "confidence", "threshold": 0.6},
+    {"name": "budget", "budget": 0.7},
+]
+SIGHTED_GATES = ["input_linear", "features_conv"]
+
+
+def label(value: Any) -> str | None:
+    return "_".join(str(part) for part in value.values()) if isinstance(value, dict) else None
+
+
+@pytest.mark.parametrize("gate", SIGHTED_GATES)
+@pytest.mark.parametrize("router", SPARSE_ROUTERS, ids=label)
+def test_training_runs_the_chosen_experts_alone_to_the_gradients_of_all_with_the_others_undecided(
+    gate, router, windows
+):
+    found = []
+    for run_all in (False, True):
+        detector = detector_of(gate, router).train()
+        with running_statistics(detector):
+            runs = count_runs(detector)
+            if run_all:
+                output = detector.judge(detector.hear(windows), windows)
+                chosen = output.gate_weights > 0
+                logits = (output.gate_weights * output.expert_logits.where(chosen, 0.0)).sum(dim=1)
+                assert all(calls == [6] for calls in runs.values())
+            else:
+                output = detector(windows)
+                chosen, logits = output.gate_weights > 0, output.logits
+                counts = chosen.sum(dim=0).tolist()
+                assert {name: sum(runs[name]) for name in NAMES} == dict(zip(NAMES, counts, strict=True))
+                assert all(len(calls) <= 1 for calls in runs.values())
+                assert not chosen.all()
+                assert output.expert_logits.isnan().equal(~chosen)
+            torch.manual_seed(0)
+            (logits * torch.randn(6)).sum().backward()
+        found.append((logits.detach(), {name: one.grad for name, one in detector.named_parameters()}))
+    (ours, sparse), (theirs, dense) = found
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+    for name, gradient in sparse.items():
+        torch.testing.assert_close(gradient, dense[name], atol=1e-6, rtol=1e-4, msg=name)
+    assert any(gradient.abs().sum() > 0 for name, gradient in sparse.items() if name.startswith("mixture.gate"))
+
+
+def test_an_expert_chosen_for_one_window_of_a_batch_judges_it_by_its_running_statistics():
+    detector = detector_of({"name": "features_conv"}, "top_k").train()
+    lone = detector.mixture.experts["first"]
+    before = {name: value.clone() for name, value in lone.state_dict().items()}
+    detector.mixture.gate.forward = lambda seen: torch.eye(3)[[0, 1, 1]]
+    windows = 0.1 * torch.randn(3, SAMPLES)
+    output = detector(windows)
+    assert all(torch.equal(before[name], value) for name, value in lone.state_dict().items())
+    with torch.no_grad():
+        alone = lone.eval()(detector.hear(windows)["mel"][:1])
+    torch.testing.assert_close(output.logits[:1], alone.logits)
+    output.logits.sum().backward()
+    gradients = {name: [one.grad for one in detector.mixture.experts[name].parameters()] for name in NAMES}
+    assert all(one is not None for parts in gradients.values() for one in parts), "processes wait for each of them"
+    assert all(one.abs().sum() == 0 for one in gradients["third"])
+    assert any(one.abs().sum() > 0 for one in gradients["first"])
+
+
+def test_a_router_can_be_told_to_train_all_experts(windows):
+    detector = detector_of("input_linear", {"name": "top_k", "train_all": True}).train()
     runs = count_runs(detector)
     assert detector(windows).expert_logits.isfinite().all()
     assert all(calls == [6] for calls in runs.values())
+    assert detector.mixture.routing.endswith("(while training, all are)")
+
+
+def test_sparse_training_works_where_experts_compute_in_bfloat16(windows):
+    detector = detector_of("features_conv", "top_k").train()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = detector(windows)
+    output.logits.sum().backward()
+    assert output.logits.isfinite().all()
+
+
+def test_a_front_end_that_the_gate_sees_runs_once_and_others_only_where_they_are_needed(windows):
+    gate = {"name": "features_conv", "front_end": "spectrogram"}
+    detector = detector_of(gate, "top_k")
+    detector.mixture.gate.forward = lambda seen: seen.new_tensor([[1.0, 0.0, 0.0]]).expand(6, 3)
+    runs = count_runs(detector)
+    detector(windows)
+    assert runs == {"mel": [6], "spectrogram": [6], "first": [6], "second": [], "third": []}
+    detector.mixture.gate.forward = lambda seen: seen.new_tensor([[0.0, 0.0, 1.0]]).expand(6, 3)
+    detector(windows)
+    assert runs == {"mel": [6], "spectrogram": [6, 6], "first": [6], "second": [], "third": [6]}
+
+
+def test_a_gate_may_have_a_cheap_front_end_of_its_own_and_one_that_nobody_names_is_not_run(windows):
+    torch.manual_seed(0)
+    spec = {
+        "front_ends": {"mel": "log_mel", "coarse": {"name": "log_mel", "bands": 8}, "idle": "log_spectrogram"},
+        "experts": {
+            name: {"front_end": "mel", "name": "resnet", "widths": (8, 8), "depths": (1, 1)} for name in NAMES
+        },
+        "gate": {"name": "features_conv", "front_end": "coarse"},
+        "window_s": SAMPLES / 16000,
+    }
+    detector = Detector(DetectorSpec.parse(spec)).eval()
+    assert detector.mixture.gate.listen[1].in_channels == 8
+    runs = count_runs(detector)
+    assert detector(windows).logits.isfinite().all()
+    assert (runs["mel"], runs["coarse"], runs["idle"]) == ([6], [6], [])
+
+
+def test_a_gate_is_told_which_front_ends_it_can_see():
+    with pytest.raises(ConfigurationError, match="names the front end 'mell'; did you mean 'mel'"):
+        detector_of({"name": "features_conv", "front_end": "mell"})
+    spec = tiny_spec().to_dict() | {"front_ends": {"log_mel": "waveform", "log_spectrogram": "log_spectrogram"}}
+    spec["experts"] = {"linear": spec["experts"]["linear"]}
+    with pytest.raises(ConfigurationError, match=r"features_conv' sees features \(F, T\)"):
+        Detector(DetectorSpec.parse(spec | {"gate": "features_conv"}))
+
+
+def test_the_confidence_router_runs_one_expert_where_the_gate_is_sure_and_more_where_not():
+    logits = torch.log(torch.tensor([[0.9, 0.06, 0.04], [0.2, 0.5, 0.3], [0.3, 0.3, 0.4]]))
+
+    def chosen(**options: Any) -> list[list[bool]]:
+        router = ROUTERS.build(Spec("confidence", options), experts=3).eval()
+        return (router(logits) > 0).tolist()
+
+    assert chosen(threshold=0.75) == [[True, False, False], [False, True, True], [True, True, True]]
+    assert chosen(threshold=0.55) == [[True, False, False], [False, True, True], [True, False, True]]
+    assert chosen(threshold=0.75, most=1) == [[True, False, False], [False, True, False], [False, False, True]]
+    assert chosen(threshold=1.0) == [[True] * 3] * 3
+
+
+def test_the_budget_router_buys_experts_in_order_of_preference_as_long_as_they_fit():
+    logits = torch.tensor([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [1.0, 2.0, 3.0]])
+
+    def chosen(budget: float, **costs: float) -> list[list[bool]]:
+        router = ROUTERS.build(Spec("budget", {"budget": budget, "costs": costs}), experts=3, expert_names=NAMES)
+        return (router.eval()(logits) > 0).tolist()
+
+    dear = {"first": 8.0, "second": 1.0, "third": 1.0}
+    assert chosen(0.2, **dear) == [[False, True, True]] * 3
+    assert chosen(0.1, **dear) == [[False, True, False], [False, True, False], [False, False, True]]
+    assert chosen(0.9, **dear) == [[True, True, False], [False, True, True], [False, True, True]]
+    assert chosen(1.0, **dear) == [[True] * 3] * 3
+    assert chosen(2 / 3, first=1.0, second=1.0, third=1.0) == [
+        [True, True, False],
+        [False, True, True],
+        [False, True, True],
+    ]
+
+
+def test_costs_that_are_not_given_are_measured_and_travel_with_the_detector():
+    detector = detector_of("features_conv", {"name": "budget", "budget": 0.6})
+    costs = detector.spec.router.options["costs"]
+    assert set(costs) == set(NAMES)
+    assert costs["third"] > 2 * costs["first"] > 0, "257 bins cost more than 20 bands"
+    assert costs["first"] == costs["second"]
+    again = Detector(DetectorSpec.parse(detector.spec.to_dict()))
+    assert again.spec == detector.spec
+    given = detector_of("features_conv", {"name": "budget", "costs": dict.fromkeys(NAMES, 2)})
+    assert given.mixture.router.costs.tolist() == pytest.approx([1 / 3] * 3)
+
+
+@pytest.mark.parametrize(
+    ("router", "message"),
+    [
+        ({"name": "confidence", "threshold": 0.0}, r"threshold must be in \(0, 1\]"),
+        ({"name": "confidence", "most": 4}, "most = 4 of 3 experts"),
+        ({"name": "budget", "budget": 0.1, "costs": dict.fromkeys(NAMES, 1.0)}, "pays for no expert"),
+        ({"name": "budget", "costs": {"frist": 1.0}}, "no expert 'frist'; did you mean 'first'"),
+        ({"name": "budget", "costs": {"first": 1.0}}, "no cost for second, third"),
+        ({"name": "budget", "costs": dict.fromkeys(NAMES, 0.0)}, "costs must be positive"),
+    ],
+)
+def test_budgets_and_thresholds_that_cannot_be_are_refused(router, message):
+    with pytest.raises(ConfigurationError, match=message):
+        detector_of("input_linear", router)
 
 
 def test_under_a_gate_that_sees_embeddings_top_k_only_zeroes_weights_and_says_so(windows):
@@ -192,7 +368,7 @@ def test_a_top_1_gate_learns_although_its_weight_is_always_one():
 
 @pytest.mark.parametrize("options", [{"k": 0}, {"k": 4}, {"noise": -1.0}])
 def test_routing_that_cannot_be_is_refused(options):
-    with pytest.raises(ConfigurationError, match="top_k"):
+    with pytest.raises(ConfigurationError, match=r"top_k|noise must not be negative"):
         detector_of("input_linear", {"name": "top_k", **options})
 
 

@@ -14,7 +14,7 @@ from veravox.errors import ConfigurationError, suggest
 from veravox.models.experts import EXPERTS, Expert
 from veravox.models.front_ends import FRONT_ENDS
 from veravox.models.gates import GATES
-from veravox.models.mixture import Mixture, MixtureOutput
+from veravox.models.mixture import Mixture, MixtureOutput, no_gradient_of
 from veravox.models.routers import ROUTERS
 from veravox.registry import Spec, check_options
 
@@ -87,6 +87,11 @@ class DetectorSpec:
                 )
             if not name.isidentifier():
                 raise ConfigurationError(f"expert name {name!r}: use letters, digits and underscores")
+        if self.gate_front_end is not None and self.gate_front_end not in self.front_ends:
+            raise ConfigurationError(
+                f"gate {self.gate.name!r} names the front end {self.gate_front_end!r}; "
+                f"{suggest(self.gate_front_end, self.front_ends)}"
+            )
         if self.window_s <= 0:
             raise ConfigurationError(f"window_s must be positive, not {self.window_s}")
         if self.segments < 1 or self.window_samples % self.segments:
@@ -94,6 +99,13 @@ class DetectorSpec:
                 f"a window of {self.window_samples} samples cannot be cut into {self.segments} equal segments; "
                 "change segments or window_s"
             )
+
+    @property
+    def gate_front_end(self) -> str | None:
+        """The front end whose features the gate sees; None if it sees none."""
+        if getattr(GATES[self.gate.name], "sees", None) != "features":
+            return None
+        return str(self.gate.options.get("front_end") or next(iter(self.front_ends)))
 
     @property
     def window_samples(self) -> int:
@@ -134,8 +146,8 @@ class DetectorSpec:
             FRONT_ENDS.check(front_end, ("sample_rate_hz",))
         for expert in self.experts.values():
             EXPERTS.check(expert.spec, ("feature_shape",))
-        GATES.check(self.gate, ("experts", "embedding_size", "window_samples", "segments"))
-        ROUTERS.check(self.router, ("experts",))
+        GATES.check(self.gate, ("experts", "embedding_size", "window_samples", "segments", "feature_shape"))
+        ROUTERS.check(self.router, ("experts", "expert_names"))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data; `parse` reads it back."""
@@ -158,6 +170,25 @@ def to_level(windows: Tensor, level_dbfs: float) -> Tensor:
     return windows * (10.0 ** (level_dbfs / 20.0) / rms.clamp(min=1e-9)).clamp(max=10.0 ** (MAX_GAIN_DB / 20.0))
 
 
+@torch.no_grad()
+def _outcome(module: nn.Module, inputs: Tensor) -> Any:
+    """What a module gives in evaluation mode."""
+    was_training = module.training
+    try:
+        return module.eval()(inputs)
+    finally:
+        module.train(was_training)
+
+
+def arithmetic(module: nn.Module, inputs: Tensor) -> float:
+    """Millions of multiplications and additions in a module's matrix products and convolutions on these inputs."""
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import, seldom needed
+
+    with FlopCounterMode(display=False) as counter:
+        _outcome(module, inputs)
+    return max(counter.get_total_flops() / 1e6, 1e-3)
+
+
 class Detector(nn.Module):
     """Judges windows: (B, S) float32 at 16 kHz to one logit each, bona fide minus spoof.
 
@@ -168,6 +199,7 @@ class Detector(nn.Module):
     Attributes:
         spec: the same, and what front ends read from other files.
         trainable: names of the parameters that may learn; the others are frozen by their part's own options.
+        runs_all: run every expert on every window, also where a sparse router could spare some; logits stay.
     Raises:
         ConfigurationError: for a wrong name or option, or a part tied to another window length.
     """
@@ -185,9 +217,17 @@ class Detector(nn.Module):
             name: EXPERTS.build(item.spec, feature_shape=shapes[item.front_end])
             for name, item in spec.experts.items()
         }
+        self.spec = spec = self._with_costs(spec, experts)
         self.mixture = Mixture(
-            experts, spec.gate, spec.router, spec.embedding_size, spec.segment_samples, spec.segments
+            experts,
+            spec.gate,
+            spec.router,
+            spec.embedding_size,
+            spec.segment_samples,
+            spec.segments,
+            shapes[spec.gate_front_end] if spec.gate_front_end else (),
         )
+        self.runs_all = False
         tied: dict[str, Any] = {
             **{f"expert {name!r}": part for name, part in experts.items()},
             "the gate": self.mixture.gate,
@@ -210,14 +250,22 @@ class Detector(nn.Module):
         }
         return dataclasses.replace(spec, front_ends=added)
 
-    @torch.no_grad()
+    def _with_costs(self, spec: DetectorSpec, experts: Mapping[str, Expert]) -> DetectorSpec:
+        """The spec with measured costs of its experts, where its router wants them and they are not given."""
+        if not getattr(ROUTERS[spec.router.name], "needs_costs", False) or spec.router.options.get("costs"):
+            return spec
+        silence = torch.zeros(1, spec.segment_samples)
+        costs = {}
+        for name, item in spec.experts.items():
+            ears = self.front_ends[item.front_end]
+            costs[name] = round(arithmetic(ears, silence) + arithmetic(experts[name], _outcome(ears, silence)), 3)
+        return dataclasses.replace(spec, router=Spec(spec.router.name, {**spec.router.options, "costs": costs}))
+
     def _feature_shapes(self) -> dict[str, tuple[int, ...]]:
         silence = torch.zeros(1, self.spec.segment_samples)
         shapes = {}
         for name, front_end in self.front_ends.items():
-            was_training = front_end.training
-            shapes[name] = tuple(front_end.eval()(silence).shape[1:])
-            front_end.train(was_training)
+            shapes[name] = tuple(_outcome(front_end, silence).shape[1:])
         return shapes
 
     @property
@@ -226,23 +274,33 @@ class Detector(nn.Module):
         return list(self.spec.experts)
 
     def hear(self, windows: Tensor) -> dict[str, Tensor]:
-        """Features by front end's name, each computed once; with segments, those of each window in a row."""
+        """Features by front end's name, each computed once; with segments, those of each window in a row.
+
+        Front ends that neither an expert nor the gate names are left out.
+        """
         windows = self._prepared(windows)
-        return {name: front_end(windows) for name, front_end in self.front_ends.items()}
+        heard = {item.front_end for item in self.spec.experts.values()} | {self.spec.gate_front_end}
+        return {name: front_end(windows) for name, front_end in self.front_ends.items() if name in heard}
 
     def judge(self, features: Mapping[str, Tensor], windows: Tensor) -> DetectorOutput:
         """The mixture's output for features by front end's name."""
         by_expert = {name: features[item.front_end] for name, item in self.spec.experts.items()}
-        if self.mixture.gate.sees == "waveform":
-            windows = self._prepared(windows)
-        return self._whole(self.mixture(by_expert, windows))
+        seen = self._prepared(windows) if self.mixture.gate.sees == "waveform" else None
+        if self.spec.gate_front_end is not None:
+            seen = features[self.spec.gate_front_end]
+        return self._whole(self.mixture(by_expert, seen))
 
     def forward(self, windows: Tensor) -> DetectorOutput:
         """Judge windows (B, S)."""
-        # A graph that is traced has no data to choose by; there all experts run, to the same logit.
-        if self.mixture.spares_experts and not self.training and not torch.compiler.is_compiling():
+        if self._spares():
             return self._whole(self._judge_chosen(self._prepared(windows)))
         return self.judge(self.hear(windows), windows)
+
+    def _spares(self) -> bool:
+        # A graph that is traced has no data to choose by; there all experts run, to the same logit.
+        if self.runs_all or not self.mixture.spares_experts or torch.compiler.is_compiling():
+            return False
+        return not (self.training and self.mixture.router.train_all)
 
     def _prepared(self, windows: Tensor) -> Tensor:
         if windows.ndim != 2 or windows.shape[1] != self.spec.window_samples:
@@ -257,18 +315,39 @@ class Detector(nn.Module):
         return output if self.spec.segments == 1 else output.averaged(self.spec.segments)
 
     def _judge_chosen(self, windows: Tensor) -> DetectorOutput:
-        """Run each front end and each expert on the windows that the gate chose it for, and on no others."""
-        gate_logits = self.mixture.gate(windows)
+        """Run each front end and each expert on the windows that the gate chose it for, and on no others.
+
+        A front end that the gate sees runs once, on all windows.
+        """
+        own = self.spec.gate_front_end
+        heard = {} if own is None else {own: self.front_ends[own](windows)}
+        gate_logits = self.mixture.gate(windows if own is None else heard[own])
         weights = self.mixture.router(gate_logits)
-        chosen = dict(zip(self.spec.experts, (weights > 0).unbind(dim=1), strict=True))
+        by_expert, idle = self._hear_chosen(windows, heard, weights > 0)
+        output = self.mixture.forward_chosen(by_expert, gate_logits, weights)
+        if self.training:
+            output.logits = output.logits + no_gradient_of(idle)
+        return output
+
+    def _hear_chosen(
+        self, windows: Tensor, heard: Mapping[str, Tensor], chosen: Tensor
+    ) -> tuple[dict[str, Tensor], list[nn.Module]]:
+        """Features for each expert of the windows it was `chosen` for (B, E), and front ends that did not run."""
+        columns = dict(zip(self.spec.experts, chosen.unbind(dim=1), strict=True))
         by_expert: dict[str, Tensor] = {}
+        idle: list[nn.Module] = []
         for name, front_end in self.front_ends.items():
             listeners = [expert for expert, item in self.spec.experts.items() if item.front_end == name]
-            needed = torch.stack([chosen[expert] for expert in listeners]).any(dim=0) if listeners else None
-            if needed is None or not needed.any():
+            wanted = [columns[expert] for expert in listeners]
+            needed = torch.stack(wanted).any(dim=0) if wanted else torch.zeros_like(chosen[:, 0])
+            if name in heard:
+                features, needed = heard[name], torch.ones_like(needed)
+            elif needed.any():
+                features = front_end(windows if needed.all() else windows[needed])
+            else:
+                idle.append(front_end)
                 continue
-            features = front_end(windows if needed.all() else windows[needed])
-            for expert in listeners:
-                mine = chosen[expert][needed]
+            for expert, column in zip(listeners, wanted, strict=True):
+                mine = column[needed]
                 by_expert[expert] = features if mine.all() else features[mine]
-        return self.mixture.forward_chosen(by_expert, gate_logits, weights)
+        return by_expert, idle

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from veravox.models.experts import Expert, ExpertOutput
 from veravox.models.gates import GATES, Gate
 from veravox.models.routers import ROUTERS, Router
 from veravox.registry import Spec
+
+LEAST_WINDOWS = 2
+"""Batch norms need two windows."""
 
 
 @dataclass
@@ -67,6 +72,7 @@ class Mixture(nn.Module):
         embedding_size: D of what the gate sees, where experts differ in size.
         window_samples: S.
         segments: windows in a row that belong together, for gates that look at them together.
+        feature_shape: of one window's features, for a gate that sees them.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Mixture(nn.Module):
         embedding_size: int,
         window_samples: int,
         segments: int = 1,
+        feature_shape: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.experts = nn.ModuleDict(experts)
@@ -93,13 +100,14 @@ class Mixture(nn.Module):
             embedding_size=embedding_size,
             window_samples=window_samples,
             segments=segments,
+            feature_shape=feature_shape,
         )
-        self.router: Router = ROUTERS.build(router, experts=len(experts))
+        self.router: Router = ROUTERS.build(router, experts=len(experts), expert_names=list(experts))
 
     @property
     def spares_experts(self) -> bool:
-        """Whether experts that are not chosen are not run: a sparse router under a gate that sees the waveform."""
-        return self.router.sparse and self.gate.sees == "waveform"
+        """Whether experts not chosen need not run: a sparse router under a gate that sees no embeddings."""
+        return self.router.sparse and self.gate.sees != "embeddings"
 
     @property
     def routing(self) -> str:
@@ -107,19 +115,20 @@ class Mixture(nn.Module):
         if not self.router.sparse:
             return "every expert takes part in every decision"
         if self.spares_experts:
-            return "experts that are not chosen are not run (while training, all are)"
+            while_training = " (while training, all are)" if self.router.train_all else ""
+            return f"experts that are not chosen are not run{while_training}"
         return "experts that are not chosen get weight 0, but all are run: the gate sees their embeddings"
 
-    def forward(self, features: Mapping[str, Tensor], windows: Tensor) -> MixtureOutput:
+    def forward(self, features: Mapping[str, Tensor], seen: Tensor | None = None) -> MixtureOutput:
         """Judge windows with every expert.
 
         Args:
             features: each expert's features, by the expert's name.
-            windows: (B, S), for gates that see the waveform.
+            seen: what the gate sees, windows (B, S) or features; None if it sees embeddings.
         """
         outputs: dict[str, ExpertOutput] = {name: expert(features[name]) for name, expert in self.experts.items()}
         expert_logits = torch.stack([output.logits for output in outputs.values()], dim=1)
-        gate_logits = self.gate(self._seen(outputs, windows))  # (B, E)
+        gate_logits = self.gate(self._embeddings(outputs) if seen is None else seen)  # (B, E)
         weights = self.router(gate_logits)
         return MixtureOutput((weights * expert_logits).sum(dim=1), expert_logits, weights, outputs, gate_logits)
 
@@ -128,28 +137,54 @@ class Mixture(nn.Module):
     ) -> MixtureOutput:
         """Judge windows, each by the experts that were chosen for it.
 
+        While training, an expert that was chosen for a single window judges it by its running statistics, since
+        batch norms need two; and what did not run joins the logits with gradient 0, since processes that train
+        together wait for every gradient.
+
         Args:
             features: each expert's features of the windows it was chosen for, in their order, by its name.
             gate_logits, weights: (B, E), of all windows.
         """
-        outputs = {}
+        outputs, idle = {}, []
         for index, (name, expert) in enumerate(self.experts.items()):
-            rows = weights[:, index].nonzero().squeeze(1)
-            outputs[name] = (
-                _spread(expert(features[name]), rows, weights) if len(rows) else _absent(expert, weights)
-            )
-        expert_logits = torch.stack([output.logits for output in outputs.values()], dim=1)
+            rows = (weights[:, index] > 0).nonzero().squeeze(1)
+            if len(rows):
+                with running_statistics(expert) if len(rows) < LEAST_WINDOWS else nullcontext():
+                    outputs[name] = _spread(expert(features[name]), rows, weights)
+            else:
+                outputs[name] = _absent(expert, weights)
+                idle.append(expert)
+        expert_logits = torch.stack([output.logits.to(weights.dtype) for output in outputs.values()], dim=1)
         logits = (weights * expert_logits.where(weights > 0, 0.0)).sum(dim=1)
+        if self.training:
+            logits = logits + no_gradient_of(idle)
         return MixtureOutput(logits, expert_logits, weights, outputs, gate_logits)
 
-    def _seen(self, outputs: Mapping[str, ExpertOutput], windows: Tensor) -> Tensor:
-        if self.gate.sees == "waveform":
-            return windows
+    def _embeddings(self, outputs: Mapping[str, ExpertOutput]) -> Tensor:
         embeddings = [
             self.projections[name](output.embeddings) if name in self.projections else output.embeddings
             for name, output in outputs.items()
         ]
         return torch.stack(embeddings, dim=1)  # (B, E, D)
+
+
+@contextmanager
+def running_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms inside use what they gathered before, and gather nothing."""
+    norms = [one for one in module.modules() if isinstance(one, _BatchNorm) and one.training]
+    for norm in norms:
+        norm.training = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.training = True
+
+
+def no_gradient_of(modules: Iterable[nn.Module]) -> Tensor | float:
+    """Zero, with gradient 0 for every weight of these modules that may learn."""
+    free = [one.sum() for module in modules for one in module.parameters() if one.requires_grad]
+    return 0.0 * torch.stack(free).sum() if free else 0.0
 
 
 def _spread(output: ExpertOutput, rows: Tensor, weights: Tensor) -> ExpertOutput:

@@ -11,15 +11,17 @@ from veravox.registry import Registry
 
 
 class Gate(nn.Module, abc.ABC):
-    """Weighs experts. Supplied as it asks: `experts`, `embedding_size`, `window_samples`, `segments`.
+    """Weighs experts. Supplied as it asks: `experts`, `embedding_size`, `window_samples`, `segments`,
+    `feature_shape`.
 
     Attributes:
-        sees: `embeddings` (B, E, D), or `waveform` (B, S). Only a gate that sees the waveform can spare the
-            cost of experts that are not chosen.
+        sees: `embeddings` (B, E, D); `waveform` (B, S); or `features`, (B, F, T) as a rule: those of the front end
+            that its option `front_end` names, of the detector's first if it names none. A gate that sees
+            embeddings cannot spare the cost of experts that are not chosen: they have run already.
         window_samples: the only window length it works with; None if any.
     """
 
-    sees: ClassVar[Literal["waveform", "embeddings"]] = "embeddings"
+    sees: ClassVar[Literal["waveform", "features", "embeddings"]] = "embeddings"
     window_samples: int | None = None
 
     @abc.abstractmethod

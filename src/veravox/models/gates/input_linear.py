@@ -17,7 +17,7 @@ class InputLinearGate(Gate):
         Mixture paper 2025a, standard MoE: 48,000 samples (3 s) to E logits.
     """
 
-    sees: ClassVar[Literal["waveform", "embeddings"]] = "waveform"
+    sees: ClassVar[Literal["waveform", "features", "embeddings"]] = "waveform"
 
     def __init__(self, experts: int, window_samples: int) -> None:
         super().__init__()

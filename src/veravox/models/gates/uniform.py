@@ -13,7 +13,7 @@ from veravox.models.gates import GATES, Gate
 class UniformGate(Gate):
     """Equal weights: the mean of the experts' logits. It has no parameters, and looks at nothing."""
 
-    sees: ClassVar[Literal["waveform", "embeddings"]] = "waveform"
+    sees: ClassVar[Literal["waveform", "features", "embeddings"]] = "waveform"
 
     def __init__(self, experts: int) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -10,14 +11,18 @@ from veravox.registry import Registry
 
 
 class Router(nn.Module, abc.ABC):
-    """Chooses among experts. It may be supplied `experts`.
+    """Chooses among experts. It may be supplied `experts`, their number, and `expert_names`.
 
     Attributes:
-        sparse: whether it leaves experts out. Under a gate that sees the waveform those are then not run;
-            under a gate that sees embeddings all have run already, and only weights become 0.
+        sparse: whether it leaves experts out. Under a gate that sees the waveform or features those are then not
+            run; under a gate that sees embeddings all have run already, and only weights become 0.
+        train_all: whether experts that it leaves out run all the same while training.
+        needs_costs: whether its option `costs` is filled in with measured costs of the experts where not given.
     """
 
     sparse: bool = False
+    train_all: bool = False
+    needs_costs: ClassVar[bool] = False
 
     @abc.abstractmethod
     def forward(self, gate_logits: Tensor) -> Tensor:
