@@ -19,6 +19,8 @@ from veravox.models import Detector, DetectorSpec
 from veravox.training import sharpness_aware_step
 
 ROUNDS = 6
+CYCLE = 5
+"""Steps a round: LookSAM(5) perturbs in one of them."""
 WINDOW_S = 1.0
 WANTED = {"sam": 2.1, "half-batch ascent": 1.6, "looksam(5)": 1.3}
 
@@ -51,7 +53,7 @@ def loss_of(model: Detector, windows: Tensor, targets: Tensor) -> Callable[[], T
 
 
 def steps(batch_size: int) -> dict[str, Callable[[], None]]:
-    """Five steps of each kind, each on a detector and an Adam of its own."""
+    """One step of each kind, each on a detector and an Adam of its own."""
     windows = 0.1 * torch.randn(batch_size, round(WINDOW_S * 16000))
     targets = (torch.arange(batch_size) % 2).float()
 
@@ -63,16 +65,15 @@ def steps(batch_size: int) -> dict[str, Callable[[], None]]:
         if options.pop("half", False):
             options["ascent_loss"] = half
 
-        def five() -> None:
-            for _ in range(5):
-                if options.get("method") == "plain":
-                    optimizer.zero_grad(set_to_none=True)
-                    loss().backward()
-                    optimizer.step()
-                else:
-                    sharpness_aware_step(optimizer, loss, 0.05, model=model, **options)
+        def one() -> None:
+            if options.get("method") == "plain":
+                optimizer.zero_grad(set_to_none=True)
+                loss().backward()
+                optimizer.step()
+            else:
+                sharpness_aware_step(optimizer, loss, 0.05, model=model, **options)
 
-        return five
+        return one
 
     return {
         "adam": kind(method="plain"),
@@ -84,12 +85,25 @@ def steps(batch_size: int) -> dict[str, Callable[[], None]]:
     }
 
 
-def host_reads() -> int:
+def peak_bytes(kind: Callable[[], None]) -> int:
+    """The most that tensors hold at any moment of some steps, beyond what they held before."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        kind()
+    assert profile.profiler is not None
+    events = [one for one in profile.profiler.kineto_results.events() if one.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda one: one.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+def host_reads(**options: Any) -> int:
     model = detector()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     windows, targets = 0.1 * torch.randn(4, round(WINDOW_S * 16000)), torch.tensor([0.0, 1.0, 0.0, 1.0])
     with HostReads() as counter:
-        sharpness_aware_step(optimizer, loss_of(model, windows, targets), 0.05, model=model)
+        sharpness_aware_step(optimizer, loss_of(model, windows, targets), 0.05, model=model, **options)
     return counter.count
 
 
@@ -103,21 +117,33 @@ def main() -> None:
     kinds = steps(batch_size)
     taken: dict[str, list[float]] = {name: [] for name in kinds}
     for turn in range(arguments.rounds + 1):
-        for name, five in kinds.items():
-            # Own processor time: other work on the machine does not count.
-            start = time.process_time()
-            five()
-            if turn:
-                taken[name].append((time.process_time() - start) / 5)
-    base = statistics.median(taken["adam"])
+        # Turn about, step by step, so that other work on the machine falls on all alike.
+        spent = dict.fromkeys(kinds, 0.0)
+        for _ in range(CYCLE):
+            for name, one in kinds.items():
+                start = time.process_time()
+                one()
+                spent[name] += time.process_time() - start
+        for name, seconds in spent.items() if turn else ():
+            taken[name].append(seconds / CYCLE)
     print(
-        f"one step, LCNN on log-mel, {batch_size} windows of {WINDOW_S:g} s, one thread, {arguments.rounds} rounds"
+        f"one step, LCNN on log-mel, {batch_size} windows of {WINDOW_S:g} s, one thread, "
+        f"median (range) of {arguments.rounds} rounds"
     )
     for name, times in taken.items():
-        ratio = statistics.median(times) / base
+        ratios = [one / base for one, base in zip(times, taken["adam"], strict=True)]
         wanted = f"  (wanted at most {WANTED[name]})" if name in WANTED else ""
-        print(f"  {name:18s} {1000 * statistics.median(times):8.1f} ms   {ratio:.2f} of Adam{wanted}")
-    print(f"values read by the host in one step: {host_reads()} (wanted at most 1)")
+        print(
+            f"  {name:18s} {1000 * statistics.median(times):8.1f} ms   {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f}) of Adam{wanted}"
+        )
+    weights = sum(one.numel() * one.element_size() for one in detector().parameters())
+    base = peak_bytes(kinds["adam"])
+    for name in ("sam", "half-batch ascent"):
+        copies = (peak_bytes(kinds[name]) - base) / weights
+        print(f"peak memory of {name}: Adam's and {copies:.3f} copies of the weights (wanted at most 1)")
+    for method in ("sam", "gsam", "looksam", "esam", "friendly"):
+        print(f"values read by the host in one step of {method}: {host_reads(method=method)} (wanted at most 1)")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from veravox.models import Checkpoint, Detector, DetectorSpec
@@ -37,6 +38,18 @@ def tiny_checkpoint(seed: int = 0, calibrated: bool = True, **changes) -> Checkp
     return Checkpoint(
         detector.eval(), calibration if calibrated else None, {"min_snr_db": -50.0}, {"recipe": "tiny"}
     )
+
+
+def tiny_encoder(folder, **changes):
+    """A wav2vec 2.0 of random weights, written to a folder in the form of the hub."""
+    transformers = pytest.importorskip("transformers", reason="the extra 'ssl' is not installed")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    sizes |= {"conv_dim": [8, 8], "conv_kernel": [10, 3], "conv_stride": [10, 32], "num_feat_extract_layers": 2}
+    sizes |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    torch.manual_seed(0)
+    encoder = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**{**sizes, **changes}))
+    encoder.save_pretrained(folder)
+    return encoder
 
 
 def tiny_recipe(**changes) -> Recipe:

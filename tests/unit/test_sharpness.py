@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,11 +16,14 @@ from veravox.analysis import (
     Measure,
     SharpnessTable,
     correlate,
+    find_models,
     loss_landscape,
     measure_sharpness,
     write_sharpness_report,
 )
-from veravox.analysis.sharpness import Batch, Trials, measure_batch
+from veravox.analysis.conditions import conditions
+from veravox.analysis.sharpness import Batch, Trials, measure_batch, planned_batches
+from veravox.analysis.sharpness_plots import system_of
 from veravox.analysis.weights import WeightSpace, length, top_eigenvectors
 from veravox.apps.cli import main
 from veravox.errors import ConfigurationError, EvaluationError, ProtocolError
@@ -57,6 +61,65 @@ def test_the_largest_eigenvalue_is_found_even_where_a_negative_one_is_larger_in_
         assert found[1][0] == pytest.approx(min(curvature), rel=0.01)
 
 
+def test_the_largest_eigenvalue_needs_few_products_where_power_iteration_is_far_off():
+    values = torch.cat([torch.linspace(-1.5, 0.9, 79), torch.ones(1)])
+    turn, _ = torch.linalg.qr(torch.randn(80, 80, generator=torch.Generator().manual_seed(0)))
+    hessian = turn @ torch.diag(values) @ turn.T
+    module, products = nn.Linear(80, 1, bias=False), []
+
+    def loss() -> torch.Tensor:
+        products.append(1)
+        flat = module.weight.flatten()
+        return 0.5 * flat @ hessian @ flat
+
+    generator = torch.Generator().manual_seed(1)
+    ((value, vector),) = top_eigenvectors(WeightSpace(module), loss, 1, generator, rounds=30, tolerance=1e-3)
+    assert value == pytest.approx(1.0, rel=0.02)
+    assert abs(float(vector[0].flatten() @ turn[:, -1])) > 0.9
+    assert len(products) <= 2 * 30
+    power = torch.randn(80, generator=generator)
+    for _ in range(30):
+        power = hessian @ power + 1.5 * power  # shifted, so that the largest is also the largest in size
+        power /= power.norm()
+    assert float(power @ hessian @ power) < 0.95
+
+
+def test_progress_is_told_of_every_planned_batch(protocol):
+    told: list[int] = []
+    how = Measure(batch_size=4, max_batches=2)
+    measure_sharpness(
+        tiny_checkpoint(), {"a": protocol, "b": protocol}, how, ["language"], "label", progress=told.append
+    )
+    assert sum(told) == planned_batches({"a": protocol, "b": protocol}, how, ["language"], "label")
+
+
+def test_a_folder_of_runs_stands_for_each_run_and_seed_and_names_what_is_not_finished(tmp_path, protocol, capsys):
+    for seed, run in enumerate(("adam/seed-0", "adam/seed-1", "sam-0")):
+        write_checkpoint(tiny_checkpoint(seed), tmp_path / "runs" / run)
+    (tmp_path / "runs/sam-1").mkdir()
+    (tmp_path / "runs/sam-1/recipe.yaml").write_text("name: sam\n")
+    one = str(tmp_path / "runs/sam-0")
+    found = find_models([one, str(tmp_path / "runs")])
+    assert sorted(found.names.values()) == ["adam/seed-0", "adam/seed-1", "sam-0"]
+    assert [Path(folder).name for folder in found.unfinished] == ["sam-1"]
+    assert [system_of(name) for name in sorted(found.names.values())] == ["adam", "adam", "sam"]
+    Protocol(protocol.frame.with_columns(path=pl.Series(protocol.audio_paths()))).write(tmp_path / "p.csv")
+    options = ["--correlate", str(tmp_path / "runs"), "--batch-size", "8", "--by", "attack_id"]
+    options += ["--out", str(tmp_path / "t.parquet"), "--json", "--quiet"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["sharpness", one, f"some={tmp_path / 'p.csv'}", *options])
+    printed = capsys.readouterr()
+    assert stopped.value.code == 0
+    assert "sam-1 holds no checkpoint yet" in printed.err
+    content = json.loads(printed.out)
+    assert content["correlations"][0]["models"] == 3
+    table = SharpnessTable.read(tmp_path / "t.parquet")
+    assert table.frame.filter(pl.col("column") == "attack_id")["model"].n_unique() == 3
+    assert content["sharpness"] == table.frame.to_dicts()
+    with pytest.raises(ConfigurationError, match="holds neither"):
+        find_models([str(tmp_path / "runs/sam-1")])
+
+
 def test_weights_come_back_bit_by_bit_and_one_step_is_the_published_formula():
     detector = tiny_checkpoint().detector
     windows = 0.1 * torch.randn(4, detector.spec.window_samples, generator=torch.Generator().manual_seed(0))
@@ -90,7 +153,7 @@ def test_filter_normalised_directions_are_as_long_as_the_weights_filter_by_filte
 
 def test_conditions_have_both_classes_and_drift_ends_at_the_whole(protocol):
     trials = Trials(protocol, tiny_checkpoint())
-    for column, _, members in trials.conditions(["attack_id", "language"]):
+    for column, _, members in conditions(protocol, ["attack_id", "language"]):
         labels = trials.is_bona_fide[members]
         assert labels.any(), column
         assert not labels.all(), column
@@ -150,6 +213,9 @@ def test_correlations_are_those_of_the_textbook_and_too_few_models_are_refused()
     assert rows[0]["pearson_low"] <= rows[0]["pearson"] <= rows[0]["pearson_high"] + 1e-9
     with pytest.raises(EvaluationError, match="three models"):
         correlate(table_of([1.0, 2.0], [0.1, 0.2]))
+    mixed = table_of([1.0, 2.0, 3.0], [0.1, 0.2, 0.3]).frame.with_columns(rho=pl.Series([0.05, 0.05, 0.1]))
+    with pytest.raises(EvaluationError, match="different rho"):
+        correlate(SharpnessTable(mixed))
 
 
 @pytest.mark.parametrize("ending", ["json", "parquet"])

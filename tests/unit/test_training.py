@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from tiny import tiny_recipe
+from tiny import tiny_encoder, tiny_recipe
 from veravox.batches import EpochSampler
 from veravox.errors import ConfigurationError, TrainingError
-from veravox.models import read_checkpoint
+from veravox.models import DetectorSpec, read_checkpoint
 from veravox.tables import Protocol, read_protocol
 from veravox.training import Recipe, Stage, Training, change, fit, read_recipe, smoothed_cross_entropy
+from veravox.training.objective import Objective
+from veravox.training.ranks import Ranks
 from veravox.training.state import read_state, write_state
 
 
@@ -164,6 +166,21 @@ def test_the_loss_is_the_two_class_cross_entropy_with_label_smoothing():
     )
 
 
+def test_class_weights_make_it_the_weighted_cross_entropy_of_torch():
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(6, generator=generator), torch.tensor([0.0, 0, 0, 0, 1, 1])
+    training = Training(class_weights=(0.1, 0.9), label_smoothing=0.0)
+    objective = Objective.__new__(Objective)
+    objective.training, objective.ranks = training, Ranks()
+    both = torch.stack([torch.zeros(6), logits], dim=1)
+    expected = torch.nn.functional.cross_entropy(both, targets.long(), weight=torch.tensor([0.1, 0.9]))
+    weights = objective._trial_weights(targets)
+    torch.testing.assert_close(smoothed_cross_entropy(logits, targets, 0.0, weights), expected)
+    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
+    with pytest.raises(ConfigurationError, match="two positive numbers"):
+        Training(class_weights=(0.0, 1.0))
+
+
 def test_a_state_keeps_tensors_numbers_and_the_types_of_keys(tmp_path):
     state = {"a": [1, 2.5, None, float("inf")], 3: {"t": torch.arange(4)}, "e": {}}
     write_state(tmp_path / "s.safetensors", state)
@@ -218,7 +235,7 @@ def test_a_sharpness_aware_run_resumes_to_the_bit_and_differs_from_a_plain_one(t
         Stage("experts", "experts", {"epochs": 1}),
         Stage("joint", "joint", {"epochs": 1, "freeze": ["mel"]}),
     )
-    plain = tiny_recipe(stages=stages)
+    plain = tiny_recipe(stages=stages, spec_augment={"max_frequency_bins": 8})
     recipe = replace(plain, training=replace(plain.training, sharpness=sharpness))
     fit(recipe, *data, tmp_path / "whole", workers=0, say=lambda line: None)
     fit(plain, *data, tmp_path / "plain", workers=0, say=lambda line: None)
@@ -239,6 +256,40 @@ def test_a_sharpness_aware_run_resumes_to_the_bit_and_differs_from_a_plain_one(t
     whole, cut, other = (weights_of(tmp_path / name) for name in ("whole", "cut", "plain"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
     assert not all(torch.equal(whole[name], other[name]) for name in whole)
+
+
+def test_a_fine_tuned_encoder_that_masks_and_drops_layers_repeats_and_resumes_to_the_bit(tmp_path, data):
+    tiny_encoder(tmp_path / "encoder", num_hidden_layers=3, layerdrop=0.5, mask_time_prob=0.5, mask_time_length=2)
+    front_end = {"name": "ssl", "model": str(tmp_path / "encoder"), "train": "fine_tuned"}
+    spec = {
+        "front_ends": {"pretrained": front_end},
+        "experts": {"linear": {"front_end": "pretrained", "name": "ssl"}},
+        "window_s": 0.5,
+    }
+    training = Training(epochs=2, batch_size=8, draws=16, learning_rate=1e-3, sharpness={"rho": 0.05})
+    recipe = tiny_recipe(
+        detector=DetectorSpec.parse(spec), training=training, stages=(Stage("joint", "joint"),), augmentation=()
+    )
+    few = [part.with_frame(part.frame.head(60).tail(16)) for part in data[:1]] + [data[1]]
+    fit(recipe, *few, tmp_path / "whole", workers=0, say=lambda line: None)
+    np.random.seed(5)  # noqa: NPY002 (what came before does not count)
+    steps = Counter()
+
+    @contextmanager
+    def interrupt(what, total):
+        def advance(count):
+            steps["done"] += count if what != "dev" else 0
+            if steps["done"] == 1 and count and what != "dev":
+                os.kill(os.getpid(), signal.SIGINT)
+
+        yield advance
+
+    with pytest.raises(TrainingError, match="go on with --resume"):
+        fit(recipe, *few, tmp_path / "cut", workers=0, progress=interrupt, say=lambda line: None)
+    np.random.seed(6)  # noqa: NPY002
+    fit(recipe, *few, tmp_path / "cut", workers=0, resume=True, say=lambda line: None)
+    whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
+    assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
 
 
 def test_a_wrong_sharpness_option_is_refused_when_the_recipe_is_read():

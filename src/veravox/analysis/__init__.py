@@ -9,7 +9,10 @@ _HOMES = {
     "Measure": "sharpness",
     "SharpnessTable": "sharpness_table",
     "correlate": "sharpness_table",
+    "draw_landscapes": "sharpness_models",
+    "find_models": "sharpness_models",
     "loss_landscape": "landscape",
+    "measure_models": "sharpness_models",
     "measure_sharpness": "sharpness",
     "write_sharpness_report": "sharpness_report",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from veravox.analysis.conditions import bona_fide_trials, conditions, drifting
 from veravox.analysis.sharpness_table import SharpnessTable, interval
 from veravox.analysis.weights import (
     Vector,
@@ -27,7 +28,7 @@ from veravox.evaluation import equal_error_rate
 from veravox.models.checkpoint import Checkpoint
 from veravox.models.detector import Detector
 from veravox.scoring.api import as_checkpoint, detector_policy
-from veravox.tables import BONA_FIDE, Protocol
+from veravox.tables import Protocol
 
 MEASURES = ("one_step", "ascent", "adaptive", "average", "eigenvalue")
 
@@ -42,10 +43,10 @@ class Measure:
             `ascent`: the largest rise found by `steps` of projected ascent in the ball of radius rho;
             `adaptive`: one step, scaled by the weights' sizes (its rho is `adaptive_rho`);
             `average`: mean rise over `draws` Gaussian moves of expected length rho;
-            `eigenvalue`: the largest of the loss's Hessian, by power iteration.
+            `eigenvalue`: the largest of the loss's Hessian, from products with differences of gradients.
         rho: radius of the ball.
         adaptive_rho: of the adaptive measure.
-        steps, draws, rounds: of ascent, of the average, of the power iteration.
+        steps, draws, rounds: of ascent, of the average, of the search for the eigenvalue (its products).
         batch_size: m of m-sharpness.
         max_batches: per condition, drawn by `seed`; None for all.
         class_weights: of spoof and bona fide in the loss.
@@ -102,7 +103,7 @@ class Trials:
         self.protocol, self.paths = protocol, protocol.audio_paths()
         self.policy = detector_policy(checkpoint, policy)
         self.device = next(iter(checkpoint.detector.parameters())).device
-        self.is_bona_fide = np.array([label == BONA_FIDE for label in protocol.frame["label"]])
+        self.is_bona_fide = bona_fide_trials(protocol)
         self.failures: dict[int, str] = {}
 
     def batch(self, indices: Sequence[int]) -> Batch | None:
@@ -127,32 +128,6 @@ class Trials:
         order = np.random.default_rng(seed).permutation(len(self.paths))[: batch_size * count]
         cut = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
         return [batch for indices in cut if (batch := self.batch(indices)) is not None]
-
-    def conditions(self, by: Sequence[str]) -> Iterator[tuple[str, str, np.ndarray]]:
-        """(column, value, trials): all of the protocol, then each value of each column.
-
-        Where a value has trials of one class alone (an attack), as many of the other class are drawn beside them.
-        """
-        yield "all", "all", np.arange(len(self.paths))
-        for column in by:
-            if column not in self.protocol.frame.columns:
-                raise ProtocolError(
-                    f"{self.protocol.name}: no column {column!r}; {suggest(column, self.protocol.frame.columns)}"
-                )
-            values = self.protocol.frame[column].cast(pl.String).fill_null("-").to_numpy()
-            for value in sorted(set(values)):
-                if column == "attack_id" and value == "-":
-                    continue
-                yield column, str(value), self.with_both_classes(np.flatnonzero(values == value))
-
-    def with_both_classes(self, members: np.ndarray) -> np.ndarray:
-        """The trials, and as many of the missing class where they lack one."""
-        bona_fide = self.is_bona_fide[members]
-        if bona_fide.any() and not bona_fide.all():
-            return members
-        others = np.flatnonzero(self.is_bona_fide != bona_fide.all())
-        rng = np.random.default_rng((7, int(members[0])))
-        return np.concatenate([members, rng.permutation(others)[: len(members)]])
 
 
 def measure_batch(detector: Detector, batch: Batch, how: Measure, place: int = 0) -> dict[str, Any]:
@@ -217,7 +192,7 @@ def _average(
 def _eigenvalue(
     space: Any, loss: Any, start: float, gradient: Vector, how: Measure, generator: torch.Generator
 ) -> float:
-    return top_eigenvectors(space, loss, 1, generator, how.rounds)[0][0]
+    return top_eigenvectors(space, loss, 1, generator, how.rounds, start=gradient)[0][0]
 
 
 _MEASURES: Mapping[str, Taking] = {
@@ -259,7 +234,7 @@ def measure_sharpness(
     rows, failures = [], []
     for name, protocol in protocols.items():
         trials = Trials(protocol, checkpoint, policy)
-        for column, value, members in [*trials.conditions(by), *_drifting(trials, drift)]:
+        for column, value, members in [*conditions(protocol, by), *drifting(protocol, drift)]:
             where = {"model": model, "protocol": name, "column": column, "condition": value}
             rows += [where | row for row in _condition(checkpoint.detector, trials, members, how, progress, where)]
         ids = protocol.utterance_ids
@@ -270,16 +245,16 @@ def measure_sharpness(
     return SharpnessTable(pl.DataFrame(rows, infer_schema_length=None), failures)
 
 
-def _drifting(trials: Trials, column: str | None) -> Iterator[tuple[str, str, np.ndarray]]:
-    """The first condition alone, with the second, with the third ..."""
-    if column is None:
-        return
-    parts = [(value, members) for name, value, members in trials.conditions([column]) if name == column]
-    parts.sort(key=lambda part: (-len(part[1]), part[0]))
-    together = np.zeros(0, dtype=int)
-    for place, (value, members) in enumerate(parts):
-        together = np.union1d(together, members)
-        yield f"drift:{column}", f"{place + 1}: +{value}", together
+def planned_batches(
+    protocols: Mapping[str, Protocol], how: Measure, by: Sequence[str] = (), drift: str | None = None
+) -> int:
+    """How many batches `measure_sharpness` goes through, for a progress."""
+    counts = [
+        -(-len(members) // how.batch_size)
+        for protocol in protocols.values()
+        for _, _, members in [*conditions(protocol, by), *drifting(protocol, drift)]
+    ]
+    return sum(count if how.max_batches is None else min(count, how.max_batches) for count in counts)
 
 
 def _condition(
@@ -321,4 +296,4 @@ def _condition(
     return rows
 
 
-__all__ = ["MEASURES", "Batch", "Measure", "Trials", "measure_batch", "measure_sharpness"]
+__all__ = ["MEASURES", "Batch", "Measure", "Trials", "measure_batch", "measure_sharpness", "planned_batches"]

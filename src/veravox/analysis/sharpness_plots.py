@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,45 +13,80 @@ from veravox.analysis.landscape import Landscape
 from veravox.evaluation.plots import CYCLE, as_png, canvas
 
 TITLES = {
-    "one_step": "rise of the loss, one step",
-    "ascent": "rise of the loss, several steps",
-    "adaptive": "rise of the loss, adaptive step",
-    "average": "mean rise of the loss",
-    "eigenvalue": "largest Hessian eigenvalue",
+    "one_step": "sharpness: rise of the loss in one step",
+    "ascent": "sharpness: rise of the loss in several steps",
+    "adaptive": "sharpness: rise of the loss in one adaptive step",
+    "average": "sharpness: mean rise of the loss",
+    "eigenvalue": "largest eigenvalue of the loss's Hessian",
 }
+
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""Beside the colours, so that models are told apart without them."""
+MOST_CONDITIONS = 40
+RUN_NUMBER = re.compile(r"[/_. -](seed[-_. ]?)?\d+$", re.IGNORECASE)
 
 
 def _tone(place: int, dark: bool) -> str:
     return CYCLE[place % len(CYCLE)][1 if dark else 0]
 
 
+def _mark(place: int) -> str:
+    return MARKERS[place % len(MARKERS)]
+
+
+def system_of(model: str) -> str:
+    """What a model is a run of: its name without the seed, `slim_expert-0` or `slim_expert/seed-0`."""
+    return RUN_NUMBER.sub("", model)
+
+
+def _title(frame: pl.DataFrame, measure: str) -> str:
+    rho = frame["rho"][0]
+    return TITLES[measure] if rho is None else f"{TITLES[measure]}, rho = {rho:g}"
+
+
+def _legend(drawing: Any, axes: Any) -> None:
+    """Above the picture, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
+        columns = 2 if max(map(len, labels)) > 24 else min(3, len(labels))
+        drawing.legend(handles, labels, loc="outside upper left", ncols=columns, fontsize=9, frameon=False)
+
+
 def draw_conditions(frame: pl.DataFrame, measure: str, dark: bool = False) -> bytes:
-    """Sharpness of each condition with its interval, models beside each other."""
-    labels = frame["condition"].unique(maintain_order=True).to_list()
+    """Sharpness of each condition with its interval, the sharpest first, models beside each other.
+
+    Of more than `MOST_CONDITIONS` the sharpest are drawn; the table has all.
+    """
+    order = frame.group_by("condition", maintain_order=True).agg(pl.col("value").mean())
+    labels = order.sort("value", descending=True, maintain_order=True)["condition"].to_list()
+    left = labels[MOST_CONDITIONS:]
+    labels = labels[:MOST_CONDITIONS]
     models = frame["model"].unique(maintain_order=True).to_list()
-    with canvas(dark, 6.8, 1.4 + 0.34 * len(labels) * max(1.0, 0.6 * len(models))) as (drawing, axes):
+    with canvas(dark, 6.8, 1.8 + 0.34 * len(labels) * max(1.0, 0.6 * len(models))) as (drawing, axes):
         _with_intervals(axes, frame, labels, models, dark, upright=False)
         axes.set_yticks(range(len(labels)), labels)
         axes.invert_yaxis()
-        axes.set_xlabel(TITLES[measure])
+        axes.set_xlabel(_title(frame, measure) + (f"; {len(left)} flatter ones not drawn" if left else ""))
         axes.grid(visible=False, axis="y")
-        if len(models) > 1:
-            axes.legend(fontsize=9)
+        _legend(drawing, axes)
         return as_png(drawing)
 
 
 def draw_drift(frame: pl.DataFrame, measure: str, dark: bool = False) -> bytes:
     """Sharpness as conditions are added one by one, from left to right."""
+    name = str(frame["column"][0]).removeprefix("drift:")
     labels = frame["condition"].unique(maintain_order=True).to_list()
     models = frame["model"].unique(maintain_order=True).to_list()
     with canvas(dark, 6.8, 4.4) as (drawing, axes):
         _with_intervals(axes, frame, labels, models, dark, upright=True)
         names = [label.partition(": ")[2] for label in labels]
-        axes.set_xticks(range(len(labels)), names, rotation=35, ha="right", fontsize=9)
-        axes.set_ylabel(TITLES[measure])
-        axes.set_xlabel("conditions added, from the most frequent")
-        if len(models) > 1:
-            axes.legend(fontsize=9)
+        short = max(map(len, names)) <= 6 and len(names) <= 10
+        turned: dict[str, Any] = {} if short else {"rotation": 35, "ha": "right"}
+        axes.set_xticks(range(len(labels)), names, fontsize=9, **turned)
+        axes.set_ylabel(_title(frame, measure))
+        axes.set_xlabel(f"{name} added one by one, the most frequent first")
+        _legend(drawing, axes)
         return as_png(drawing)
 
 
@@ -69,19 +105,26 @@ def _with_intervals(
         places = np.array(kept) + shift
         style: dict[str, Any] = {"color": _tone(index, dark), "capsize": 3, "label": model, "lw": 1.6}
         if upright:
-            axes.errorbar(places, values, yerr=error, fmt="o-", **style)
+            axes.errorbar(places, values, yerr=error, fmt=_mark(index) + "-", **style)
         else:
-            axes.errorbar(values, places, xerr=error, fmt="o", **style)
+            axes.errorbar(values, places, xerr=error, fmt=_mark(index), **style)
 
 
 def draw_lines(landscapes: Sequence[Landscape], dark: bool = False) -> bytes:
     """1-D landscapes in one picture, on one scale."""
     with canvas(dark) as (drawing, axes):
         for index, found in enumerate(landscapes):
-            axes.plot(found.places, found.losses, "o-", ms=3, color=_tone(index, dark), label=found.model)
+            style: dict[str, Any] = {"marker": _mark(index), "ms": 4, "color": _tone(index, dark)}
+            axes.plot(found.places, found.losses, label=found.model, **style)
+        axes.axvline(0.0, color=_tone(4, dark), lw=1, ls=":", zorder=0)
         _fit_scale(axes, landscapes)
-        axes.set(xlabel=_axis_title(landscapes[0], "the"), ylabel="loss")
-        axes.legend(fontsize=9)
+        axes.set(
+            xlabel=_axis_title(
+                landscapes[0], "along a" if landscapes[0].directions == "random" else "along the top"
+            )
+        )
+        axes.set_ylabel("loss (cross-entropy)")
+        _legend(drawing, axes)
         return as_png(drawing)
 
 
@@ -93,8 +136,9 @@ def _fit_scale(axes: Any, landscapes: Sequence[Landscape]) -> None:
 
 
 def _axis_title(found: Landscape, which: str) -> str:
-    kind = "random direction, filter-normalised" if found.directions == "random" else "Hessian direction"
-    return f"{which} {kind}"
+    if found.directions == "random":
+        return f"{which} random direction (1: as long as the weights, filter by filter)"
+    return f"{which} Hessian direction (1: a tenth as long as a random one)"
 
 
 def draw_square(landscapes: Sequence[Landscape], index: int, dark: bool = False) -> bytes:
@@ -114,11 +158,13 @@ def draw_square(landscapes: Sequence[Landscape], index: int, dark: bool = False)
             cmap="viridis",
             norm="log" if wide else None,
         )
+        axes.plot([0], [0], "+", color="#000000", ms=13, mew=4)
         axes.plot([0], [0], "+", color="#ffffff", ms=12, mew=2)
-        bar = drawing.colorbar(image, ax=axes, label="loss")
+        bar = drawing.colorbar(image, ax=axes, label="loss (cross-entropy)")
         bar.set_ticks(levels[::3], labels=[f"{level:.3g}" for level in levels[::3]])
         bar.minorticks_off()
-        axes.set(xlabel=_axis_title(found, "first"), ylabel=_axis_title(found, "second"), aspect="equal")
+        kind = "random direction" if found.directions == "random" else "Hessian direction"
+        axes.set(xlabel=f"first {kind}", ylabel=f"second {kind}", aspect="equal")
         axes.set_title(found.model, fontsize=11)
         return as_png(drawing)
 
@@ -126,19 +172,32 @@ def draw_square(landscapes: Sequence[Landscape], index: int, dark: bool = False)
 def draw_correlation(
     frame: pl.DataFrame, measure: str, coefficients: Mapping[str, Any], dark: bool = False
 ) -> bytes:
-    """Sharpness against EER over models on one test set, the coefficients above."""
-    with canvas(dark) as (drawing, axes):
-        axes.scatter(frame["value"], 100 * frame["eer"].to_numpy(), color=_tone(0, dark), s=36)
-        if len(frame) <= 12:
+    """Sharpness against EER over models on one test set: a mark for each run, a colour for each system."""
+    systems = list(dict.fromkeys(system_of(model) for model in frame["model"]))
+    several = len(systems) < len(frame)
+    with canvas(dark, 6.4, 4.8) as (drawing, axes):
+        for index, system in enumerate(systems):
+            mine = frame.filter(pl.col("model").map_elements(system_of, return_dtype=pl.String) == system)
+            style: dict[str, Any] = {"color": _tone(index, dark), "marker": _mark(index), "s": 42}
+            axes.scatter(mine["value"], 100 * mine["eer"].to_numpy(), label=system, **style)
+        if not several and len(frame) <= 8:
             for row in frame.iter_rows(named=True):
                 place = (row["value"], 100 * row["eer"])
-                axes.annotate(row["model"], place, xytext=(5, 4), textcoords="offset points", fontsize=8)
-        axes.set(xlabel=TITLES[measure], ylabel="EER, %")
+                axes.annotate(row["model"], place, xytext=(6, 5), textcoords="offset points", fontsize=8)
+        else:
+            _legend(drawing, axes)
+        axes.set(xlabel=_title(frame, measure), ylabel="EER, %")
         axes.margins(0.15)
-        title = ", ".join(
-            f"{name} {coefficients[name]:.2f}"
-            for name in ("pearson", "spearman", "kendall")
-            if coefficients[name] is not None
-        )
-        axes.set_title(title, fontsize=10)
+        axes.set_title(_coefficients(coefficients), fontsize=9, loc="left")
         return as_png(drawing)
+
+
+def _coefficients(row: Mapping[str, Any]) -> str:
+    """Each with its interval, a line each; or that there are none."""
+    lines = []
+    for name, title in (("pearson", "Pearson"), ("spearman", "Spearman"), ("kendall", "Kendall")):
+        if row[name] is not None:
+            low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+            spread = "" if low is None else f" ({low:.2f} to {high:.2f})"
+            lines.append(f"{title} {row[name]:.2f}{spread}")
+    return ",  ".join(lines) or "no correlation: nothing varies"

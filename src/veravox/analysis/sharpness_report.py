@@ -100,18 +100,19 @@ def _conditions(measured: pl.DataFrame, measure: str, pictures: _Pictures) -> li
 
 def _landscapes(landscapes: Sequence[Landscape], pictures: _Pictures) -> list[pages.Section]:
     sections = []
+    titles = {"random": "random", "hessian": "Hessian"}
     kinds = dict.fromkeys((found.losses.ndim, found.directions) for found in landscapes)
     for dimensions, directions in kinds:
         alike = [one for one in landscapes if (one.losses.ndim, one.directions) == (dimensions, directions)]
         name = f"landscape-{dimensions}d-{directions}"
         if dimensions == 1:
-            alt = f"loss along one {directions} direction, on one scale"
+            alt = f"loss along one {titles[directions]} direction, on one scale"
             body = pictures.add(name, alt, lambda dark, alike=alike: plots.draw_lines(alike, dark))  # type: ignore[misc]
         else:
             shown = [
                 pictures.add(
                     f"{name}-{index}",
-                    f"{one.model}: loss over two {directions} directions, one scale for all",
+                    f"{one.model}: loss over two {titles[directions]} directions, one scale for all",
                     lambda dark, alike=alike, index=index: plots.draw_square(alike, index, dark),  # type: ignore[misc]
                 )
                 for index, one in enumerate(alike)
@@ -120,8 +121,10 @@ def _landscapes(landscapes: Sequence[Landscape], pictures: _Pictures) -> list[pa
         values = "; ".join(
             f"{one.model}: {', '.join(f'{v:.4g}' for v in one.eigenvalues)}" for one in alike if one.eigenvalues
         )
-        note = pages.paragraph(f"Largest Hessian eigenvalues: {values}", "soft") if values else pages.Html()
-        sections.append(pages.Section(f"Landscape, {dimensions}-D, {directions}", pages.join(body, note)))
+        scale = "filter by filter, as far as they are long" if directions == "random" else "a tenth of that"
+        text = f"At 0 the weights are as trained; at 1 they have moved {scale}."
+        note = pages.paragraph(f"{text} Largest Hessian eigenvalues: {values}." if values else text, "soft")
+        sections.append(pages.Section(f"Landscape, {dimensions}-D, {titles[directions]}", pages.join(body, note)))
     return sections
 
 

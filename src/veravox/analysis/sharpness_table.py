@@ -119,7 +119,7 @@ def correlate(table: SharpnessTable, measure: str = "one_step", seed: int = 0) -
         One row a protocol: models, and each coefficient with its 95 % interval (models drawn anew; None
         of fewer than four models, or where nothing varies).
     Raises:
-        EvaluationError: of fewer than three models.
+        EvaluationError: of fewer than three models, or of measurements with different rho.
     """
     wholes = table.frame.filter((pl.col("column") == "all") & (pl.col("measure") == measure))
     wholes = wholes.filter(pl.col("eer").is_not_null())
@@ -127,6 +127,9 @@ def correlate(table: SharpnessTable, measure: str = "one_step", seed: int = 0) -
         raise EvaluationError(
             f"a correlation of {measure} with the EER needs three models or more, not {wholes['model'].n_unique()}"
         )
+    if wholes["rho"].n_unique() > 1:
+        radii = ", ".join(f"{rho:g}" for rho in wholes["rho"].unique().sort().to_list())
+        raise EvaluationError(f"{measure} was measured with different rho ({radii}); measure all models alike")
     rows = []
     for protocol in wholes["protocol"].unique(maintain_order=True):
         here = wholes.filter(pl.col("protocol") == protocol)

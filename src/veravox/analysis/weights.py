@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -40,6 +41,11 @@ class WeightSpace:
         if not self.parameters:
             raise ConfigurationError("every weight of the detector is frozen; there is nothing to move")
         self.count = sum(parameter.numel() for parameter in self.parameters)
+
+    def split(self, flat: Tensor) -> Vector:
+        """One long tensor as a vector, part by part in the weights' shapes."""
+        parts = flat.split([parameter.numel() for parameter in self.parameters])
+        return [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
 
     @contextmanager
     def moved(self, vector: Vector) -> Iterator[None]:
@@ -137,46 +143,89 @@ def top_eigenvectors(
     generator: torch.Generator,
     rounds: int = 20,
     tolerance: float = 1e-2,
+    start: Vector | None = None,
 ) -> list[tuple[float, Vector]]:
-    """The largest eigenvalues of the loss's Hessian and their directions, by power iteration and deflation.
+    """The largest eigenvalues of the loss's Hessian and their directions, largest first.
 
-    An iteration that ends at a negative eigenvalue goes on from there with the Hessian shifted by it.
+    Each round takes one product with the Hessian and the best combination of the vector, what is left of it, and
+    the last move: some times fewer products than power iteration, and never caught by a large negative eigenvalue.
 
     Args:
+        generator: of the first vectors.
         rounds: at most this many products each.
         tolerance: relative change of the eigenvalue at which to stop.
+        start: the first vector, such as the gradient, which lies mostly along large eigenvalues; drawn if None.
+    Source:
+        Knyazev, Toward the Optimal Preconditioned Eigensolver, SIAM J. Sci. Comput. 2001 (LOBPCG, one vector).
     """
     found: list[tuple[float, Vector]] = []
+
+    def product(flat: Tensor) -> Tensor:
+        return _flat(space.curvature_along(loss, space.split(flat)))
+
     for _ in range(count):
-        value, vector = _power(space, loss, generator, found, 0.0, rounds, tolerance)
-        if value < 0:
-            value, vector = _power(space, loss, generator, found, -value, rounds, tolerance)
-        found.append((value, vector))
+        first, _ = _across(_flat(space.gaussian(generator)), [])
+        if start is not None and not found:
+            # The drawn tenth reaches directions that the start may lack, and is all there is if the start is 0.
+            first = _across(_flat(start), [])[0] + 0.1 * first
+        value, vector = _largest(product, first, [_flat(other) for _, other in found], rounds, tolerance)
+        found.append((value, space.split(vector)))
     return found
 
 
-def _power(
-    space: WeightSpace,
-    loss: Callable[[], Tensor],
-    generator: torch.Generator,
-    known: Sequence[tuple[float, Vector]],
-    shift: float,
-    rounds: int,
-    tolerance: float,
-) -> tuple[float, Vector]:
-    vector, value = space.gaussian(generator), 0.0
-    for _ in range(rounds):
-        for _, other in known:
-            vector = added((1.0, vector), (-dot(vector, other), other))
-        size = length(vector)
-        if size == 0:
-            return 0.0, vector
-        vector = scaled(vector, 1.0 / size)
-        product = space.curvature_along(loss, vector)
-        before, value = value, dot(vector, product)
-        if abs(value - before) <= tolerance * abs(value):
+def _largest(
+    product: Callable[[Tensor], Tensor], first: Tensor, known: Sequence[Tensor], rounds: int, tolerance: float
+) -> tuple[float, Tensor]:
+    """Largest eigenvalue and its unit vector among those across the known ones."""
+    start, size = _across(first, known)
+    if not size:
+        return 0.0, start
+    basis, images = [start], [product(start)]
+    value, settled = -math.inf, 0
+    for used in range(1, rounds + 1):
+        products = [torch.stack([(one * image).sum(dtype=torch.float64) for image in images]) for one in basis]
+        gram = torch.stack(products).cpu()
+        values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+        shares = vectors[:, -1].tolist()
+        before, value = value, float(values[-1])
+        vector, image = _combined(basis, shares), _combined(images, shares)
+        settled = settled + 1 if abs(value - before) <= tolerance * abs(value) else 0
+        if settled == 2 or used == rounds:
             break
-        vector, last = added((1.0, product), (shift, vector)), vector
-    else:
-        vector = last
+        rest, size = _across(image - value * vector, [*known, vector])
+        if size <= 1e-6 * abs(value):
+            break
+        last = (_combined(basis[1:], shares[1:]), _combined(images[1:], shares[1:])) if basis[1:] else None
+        basis, images = [vector, rest], [image, product(rest)]
+        if last is not None:
+            _join(basis, images, *last)
     return value, vector
+
+
+def _join(basis: list[Tensor], images: list[Tensor], vector: Tensor, image: Tensor) -> None:
+    """Add a vector and its image to an orthonormal basis, unless the basis holds nearly all of it."""
+    shares = [float((one * vector).sum(dtype=torch.float64)) for one in basis]
+    left = vector - _combined(basis, shares)
+    size = float(left.norm())
+    if size > 1e-3 * float(vector.norm()):
+        basis.append(left / size)
+        images.append((image - _combined(images[: len(shares)], shares)) / size)
+
+
+def _across(flat: Tensor, known: Sequence[Tensor]) -> tuple[Tensor, float]:
+    """The unit vector across the known ones, and how long it was."""
+    for other in known:
+        flat = flat - float((flat * other).sum(dtype=torch.float64)) * other
+    size = float(flat.norm())
+    return (flat / size if size > 0 else flat), size
+
+
+def _combined(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    total = tensors[0] * shares[0]
+    for tensor, share in zip(tensors[1:], shares[1:], strict=True):
+        total.add_(tensor, alpha=share)
+    return total
+
+
+def _flat(vector: Vector) -> Tensor:
+    return torch.cat([part.reshape(-1) for part in vector])

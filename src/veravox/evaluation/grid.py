@@ -1,19 +1,22 @@
-"""A table to read: the same cells as terminal rows, Markdown, CSV, LaTeX and HTML."""
+"""A table to read: the same cells as terminal rows, Markdown, CSV, LaTeX, JSON and HTML."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from veravox import pages
 from veravox.errors import EvaluationError
 
 BEST, SECOND = 1, 2
-FORMS = {"markdown": ".md", "csv": ".csv", "latex": ".tex"}
+FORMS = {"markdown": ".md", "csv": ".csv", "latex": ".tex", "json": ".json"}
 _KINDS = {BEST: "best", SECOND: "second"}
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -41,12 +44,16 @@ class GridCell:
         value: that it is ranked by, if any.
         rank: in its column: `BEST`, `SECOND` or 0.
         more: further pieces.
+        runs: the values that it is the mean of.
+        name: of the piece, where a cell has several.
     """
 
     text: str
     value: float | None = None
     rank: int = 0
     more: tuple[GridCell, ...] = ()
+    runs: tuple[float, ...] = ()
+    name: str = ""
 
     @property
     def pieces(self) -> tuple[GridCell, ...]:
@@ -157,6 +164,21 @@ class Grid:
             + "\n"
         )
 
+    def json(self) -> str:
+        """As JSON: of every piece its text, mean, standard deviation (null of a single run) and all values."""
+        rows = [
+            {
+                self.columns[0]: row[0].text,
+                "cells": {
+                    column: [_plain_piece(piece) for piece in cell.pieces]
+                    for column, cell in zip(self.columns[1:], row[1:], strict=True)
+                },
+            }
+            for row in self.rows
+        ]
+        content = {"schema": 1, "caption": self.caption, "columns": list(self.columns), "rows": rows}
+        return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
     def html(self) -> pages.Html:
         """As a table of the house's pages."""
         rows = [[_html_cell(cell) for cell in row] for row in self.rows]
@@ -164,7 +186,7 @@ class Grid:
 
     def written(self, form: str) -> str:
         """In one of the `FORMS`."""
-        return {"markdown": self.markdown, "csv": self.csv, "latex": self.latex}[form]()
+        return {"markdown": self.markdown, "csv": self.csv, "latex": self.latex, "json": self.json}[form]()
 
 
 def form_of(path: str | os.PathLike[str]) -> str:
@@ -194,6 +216,12 @@ def _marked(cells: list[GridCell], positions: Sequence[int], lower_is_better: bo
         return replace(piece, rank=order.index(piece.value) + 1) if ranks else piece  # type: ignore[arg-type]
 
     return [GridCell.join([marked(piece, at) for at, piece in enumerate(cell.pieces)]) for cell in cells]
+
+
+def _plain_piece(piece: GridCell) -> dict[str, Any]:
+    deviation = statistics.stdev(piece.runs) if len(piece.runs) > 1 else None
+    found = {"text": piece.text, "mean": piece.value, "deviation": deviation, "runs": list(piece.runs)}
+    return found | ({"name": piece.name} if piece.name else {})
 
 
 def _html_cell(cell: GridCell) -> pages.Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from veravox.evaluation.summary import lower_is_better, title_of
 from veravox.tables import Protocol, Scores
 
 SCORE_SUFFIXES = (".csv", ".parquet", ".jsonl", ".txt", ".tsv")
-SEED = re.compile(r"[-_. ]?seed[-_. ]?\d+$", re.IGNORECASE)
+SEED = re.compile(r"[-_. ]?seed[-_. ]?(\d+)$", re.IGNORECASE)
 NOTHING = "–"
 
 
@@ -54,6 +54,16 @@ class Run:
         path = Path(words)
         stem = path.stem if path.suffix.lower() in SCORE_SUFFIXES else path.name
         return cls(path, SEED.sub("", stem) or path.resolve().parent.name)
+
+    @classmethod
+    def parse_all(cls, text: str | os.PathLike[str]) -> list[Run]:
+        """The runs that a text names: of a folder that holds `seed-0`, `seed-1` ..., each of these, by number."""
+        run = cls.parse(text)
+        inside = run.path.iterdir() if run.path.is_dir() else ()
+        numbers = {
+            path: int(found[1]) for path in inside if path.is_dir() and (found := SEED.fullmatch(path.name))
+        }
+        return [replace(run, path=path) for path in sorted(numbers, key=lambda path: numbers[path])] or [run]
 
     def scores_of(self, dataset: str, protocols: Mapping[str, Protocol], **reading: str | None) -> Scores:
         """The scores of one dataset.
@@ -191,17 +201,17 @@ def _members(name: str, members: Sequence[str], datasets: Sequence[str]) -> list
     return list(members)
 
 
-def seed_cell(values: Sequence[float], metric: str, digits: int = 2) -> GridCell:
+def seed_cell(values: Sequence[float], metric: str, digits: int = 2, name: str = "") -> GridCell:
     """Mean of the runs, with their standard deviation (n - 1) where there are several."""
     if not values:
-        return GridCell(NOTHING)
+        return GridCell(NOTHING, name=name)
     percent = metric in DECISION_METRICS or METRICS[metric].percent
     scale, places = (100, digits) if percent else (1, digits + 2)
     mean = float(np.mean(values))
     text = f"{scale * mean:.{places}f}"
     if len(values) > 1:
         text += f" ± {scale * float(np.std(values, ddof=1)):.{places}f}"
-    return GridCell(text, mean)
+    return GridCell(text, mean, runs=tuple(values), name=name)
 
 
 def results_grid(results: Results, digits: int = 2) -> Grid:
@@ -216,7 +226,9 @@ def results_grid(results: Results, digits: int = 2) -> Grid:
         cells = []
         for column in columns:
             pieces = [
-                seed_cell(results.of(system, column, metric, variant), metric, digits)
+                seed_cell(
+                    results.of(system, column, metric, variant), metric, digits, f"{variant} {metric}".strip()
+                )
                 for variant in results.variants
                 for metric in results.metrics
             ]
@@ -239,7 +251,10 @@ def _caption(results: Results) -> str:
     runs = [len(values) for values in results.values.values()]
     if max(runs, default=1) > 1:
         counts = f"{min(runs)}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
-        parts.append(f"mean ± standard deviation over {counts} runs")
+        alone = "; a figure without deviation is of a single run" if min(runs) == 1 else ""
+        parts.append(f"mean ± standard deviation over {counts} runs{alone}")
+    else:
+        parts.append("one run each, so no standard deviation")
     return ". ".join(parts) + "."
 
 
@@ -304,4 +319,5 @@ def _share(values: Sequence[float], fractions: bool, digits: int) -> GridCell:
         return GridCell(NOTHING)
     scale = 1 if fractions else 100
     spread = f" ± {scale * float(np.std(values, ddof=1)):.{digits}f}" if len(values) > 1 else ""
-    return GridCell(f"{scale * float(np.mean(values)):.{digits}f}{spread}", float(np.mean(values)))
+    mean = float(np.mean(values))
+    return GridCell(f"{scale * mean:.{digits}f}{spread}", mean, runs=tuple(values))

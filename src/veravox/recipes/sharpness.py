@@ -22,7 +22,7 @@ def sharpness_aware(name: str, **options: Any) -> Recipe:
 
 @RECIPES.register("aasist_sam")
 def aasist_sam() -> Recipe:
-    """AASIST with SAM, rho 0.05 as published (there with Adam and class weights)."""
+    """AASIST with SAM, rho 0.05 as published."""
     return sharpness_aware("aasist", rho=0.05)
 
 

@@ -2,107 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 import torch
-from torch import Tensor, nn
+import yaml
+from torch import nn
 
 from veravox import __version__
-from veravox.audio import WindowPolicy, window_policy
-from veravox.batches.training import STAGE_EPOCHS, EpochSampler, TrainingWindows, training_loader
-from veravox.errors import EvaluationError, TrainingError, first_few
-from veravox.evaluation import equal_error_rate
+from veravox.audio import window_policy
+from veravox.augment import build_chain, build_synthesis
+from veravox.batches.training import COPIED, SPLICED, Batch
+from veravox.errors import EvaluationError, TrainingError
 from veravox.files import write_json, write_text
 from veravox.models.checkpoint import Checkpoint, write_checkpoint
-from veravox.models.detector import SAMPLE_RATE_HZ, Detector
+from veravox.models.detector import Detector
 from veravox.scoring.api import scores_of
 from veravox.scoring.calibrate import calibrated_on_dev, training_limits
-from veravox.scoring.engine import Judged, judge
 from veravox.scoring.verdict import Judge
-from veravox.tables import BONA_FIDE, Protocol
+from veravox.tables import Protocol
+from veravox.training.choosing import Best, Development
 from veravox.training.division import divide
-from veravox.training.losses import smoothed_cross_entropy
-from veravox.training.objective import Objective
-from veravox.training.parts import Groups, frozen_children, hold_frozen_parts, parameter_groups
+from veravox.training.parts import frozen_children, parameter_groups
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Recipe, Stage, Training
-from veravox.training.sharpness_aware import SharpnessAware
-from veravox.training.state import random_state, read_state, restore_random_state, write_state
-from veravox.training.track import Tracker
+from veravox.training.state import (
+    STATE_NAME,
+    random_state,
+    read_state,
+    restore_random_state,
+    seed_random,
+    write_state,
+)
+from veravox.training.steps import Steps
+from veravox.training.track import Progress, Tracker, no_progress
+from veravox.training.trials import protocol_hash, refuse_eval
 
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+SUMS = 6
+"""Of an epoch: loss, windows; of these bona fide ones, copies, splices, splices cut where they are bona fide."""
 
-STATE_NAME = "state.safetensors"
-
-
-@contextmanager
-def no_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar that shows nothing."""
-    yield lambda steps: None
-
-
-def refuse_eval(train: Protocol, dev: Protocol) -> None:
-    """Check that training may see these trials.
-
-    Raises:
-        TrainingError: if a trial belongs to an eval split, or is in both protocols, or a class is missing.
-    """
-    for protocol, role in ((train, "train"), (dev, "dev")):
-        protocol.require("path", "label")
-        if "split" in protocol.frame.columns:
-            split = pl.col("split").str.to_lowercase()
-            seen = protocol.frame.filter(split.is_in(["eval", "test", "evaluation", "testing"]))
-            if len(seen):
-                raise TrainingError(
-                    f"{protocol.name}: {len(seen)} eval trials given as {role}, first "
-                    f"{first_few(seen['utterance_id'])}; training sees train and dev only"
-                )
-        if protocol.frame["label"].n_unique() < 2:
-            raise TrainingError(f"{protocol.name}: {role} needs both bona fide and spoof trials")
-    shared = set(train.audio_paths()) & set(dev.audio_paths()) | set(train.utterance_ids) & set(dev.utterance_ids)
-    if shared:
-        raise TrainingError(f"{len(shared)} trials are in both train and dev, first {first_few(sorted(shared))}")
-
-
-@dataclass
-class _Best:
-    """The best weights of one part so far, by dev EER, then by dev loss."""
-
-    eer: float = math.inf
-    loss: float = math.inf
-    epoch: int = -1
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def improve(self, eer: float, loss: float, epoch: int, module: nn.Module) -> bool:
-        if (eer, loss) >= (self.eer, self.loss):
-            return False
-        self.eer, self.loss, self.epoch = eer, loss, epoch
-        self.weights = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-        return True
-
-    def to_state(self) -> dict[str, Any]:
-        return {"eer": self.eer, "loss": self.loss, "epoch": self.epoch, "weights": self.weights}
-
-
-@dataclass
-class DevResult:
-    """What the detector reaches on dev: rates and losses of the mixture and of each expert."""
-
-    eer: float
-    loss: float
-    expert_eers: dict[str, float]
-    expert_losses: dict[str, float]
-    judged: list[Judged]
+OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
 
 class Run:
@@ -134,6 +77,8 @@ class Run:
         say: Callable[[str], None],
     ) -> None:
         refuse_eval(train, dev)
+        build_chain(recipe.augmentation)  # a missing folder or package is an error before anything is written
+        build_synthesis(recipe.synthesis, recipe.splice_probability)
         self.recipe, self.train, self.dev, self.out = recipe, train, dev, out
         self.device, self.workers, self.ranks = device, workers, ranks
         self.progress, self.say = progress, say
@@ -141,17 +86,18 @@ class Run:
             divide(stage, recipe.stage_training(index), list(recipe.detector.experts), train, dev, recipe.seed)
             for index, stage in enumerate(recipe.stages)
         ]
-        self.dev_labels = np.array([label == BONA_FIDE for label in dev.frame["label"]])
+        self.policy = window_policy(recipe.policy, recipe.detector.window_s, recipe.hop_s)
+        self.development = Development(dev, self.policy, progress)
         self.stopping = False
         self.position = {"stage": 0, "epoch": 0, "batch": 0, "step": 0}
-        self.sums: list[float] = [0.0, 0.0]
+        self.sums: list[float] = [0.0] * SUMS
         torch.manual_seed(recipe.seed)
         self.detector = Detector(recipe.detector).to(device)
         for index, stage in enumerate(recipe.stages):
             frozen_children(self.detector, stage, recipe.stage_training(index))
-        torch.manual_seed(recipe.seed + 7919 * ranks.rank)
+        seed_random(recipe.seed + 7919 * ranks.rank)
         state = self._saved(resume)
-        self.bests: dict[str, _Best] = {}
+        self.bests: dict[str, Best] = {}
         self.optimiser_state: Any = None
         if state is not None:
             self._restore(state)
@@ -172,7 +118,8 @@ class Run:
             self.ranks.barrier()
             return None
         state = read_state(path)
-        if state["recipe"] != self.recipe.to_yaml() or state["data"] != self._data_hashes():
+        begun = Recipe.parse(yaml.safe_load(state["recipe"]))  # fields that came later have their defaults
+        if begun.to_yaml() != self.recipe.to_yaml() or state["data"] != self._data_hashes():
             raise TrainingError(
                 f"{str(path)!r} belongs to another recipe or other data; resume with the same ones"
             )
@@ -182,9 +129,10 @@ class Run:
         return {"train": protocol_hash(self.train), "dev": protocol_hash(self.dev)}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self.position, self.sums = dict(state["position"]), list(state["sums"])
+        self.position, sums = dict(state["position"]), list(state["sums"])
+        self.sums = sums + [0.0] * (SUMS - len(sums))
         self.detector.load_state_dict(state["weights"])
-        self.bests = {name: _Best(**best) for name, best in state["bests"].items()}
+        self.bests = {name: Best(**best) for name, best in state["bests"].items()}
         self.optimiser_state = state["optimiser"]
         restore_random_state(state["random"][self.ranks.rank], self.device)
 
@@ -209,6 +157,25 @@ class Run:
         }
         write_state(self.out / STATE_NAME, state)
 
+    def count(self, loss: float, batch: Batch) -> None:
+        """Add a step to the sums of the epoch."""
+        bona_fide, copied, spliced = batch.targets == 1, batch.kinds == COPIED, batch.kinds == SPLICED
+        windows = len(batch.targets)
+        counts = [one.sum().item() for one in (bona_fide, copied, spliced, spliced & bona_fide)]
+        self.sums = [each + more for each, more in zip(self.sums, (loss * windows, windows, *counts), strict=True)]
+
+    def _drawn(self) -> dict[str, int]:
+        """What the epoch's windows were, over all processes: their labels are those that the loss saw."""
+        totals = self.ranks.total(torch.tensor(self.sums[1:], device=self.device)).tolist()
+        windows, bona_fide, copies, splices, cuts = (round(total) for total in totals)
+        return {
+            "bonafide": bona_fide,
+            "spoof": windows - bona_fide,
+            "copies": copies,
+            "splices": splices,
+            "bonafide_parts_of_splices": cuts,
+        }
+
     def stages(self) -> bool:
         """Do all stages that are not done; False if stopped by a signal, with the state saved."""
         while self.position["stage"] < len(self.recipe.stages):
@@ -228,27 +195,27 @@ class Run:
 
     def _stage(self, stage: Stage, training: Training) -> bool:
         groups = parameter_groups(self.detector, stage, training)
-        optimiser = torch.optim.AdamW(
+        optimiser = OPTIMISERS[training.optimiser](
             [{"params": params, "lr": rate} for params, rate in groups.values()],
             weight_decay=training.weight_decay,
         )
         if self.optimiser_state is not None:
             optimiser.load_state_dict(self.optimiser_state)
             self.optimiser_state = None
-        self.bests = self.bests or {name: _Best() for name in self._parts(stage)}
-        step = _Step(self, stage, training, optimiser, groups)
+        self.bests = self.bests or {name: Best() for name in self._parts(stage)}
+        steps = Steps(self, stage, training, optimiser, groups)
         try:
             while self.position["epoch"] < training.epochs:
                 if self._patience_is_over(training):
                     break
-                if not step.epoch():
+                if not steps.epoch():
                     self.save(optimiser)
                     return False
                 self._choose(stage, training)
                 self.position |= {"epoch": self.position["epoch"] + 1, "batch": 0}
                 self.save(optimiser)
         finally:
-            step.objective.close()
+            steps.objective.close()
         for name, module in self._parts(stage).items():
             if self.bests[name].weights:
                 module.load_state_dict(self.bests[name].weights)
@@ -260,7 +227,7 @@ class Run:
 
     def _choose(self, stage: Stage, training: Training) -> None:
         """Score dev, keep what is best so far, write the epoch's record."""
-        result = self.dev_result(self.divisions[self.position["stage"]].dev)
+        result = self.development.result(self.detector, self.divisions[self.position["stage"]].dev)
         improved = []
         for name, module in self._parts(stage).items():
             alone = stage.trains == "experts"
@@ -277,7 +244,9 @@ class Run:
             "dev_expert_eer": result.expert_eers,
             "improved": improved,
         }
-        self.sums = [0.0, 0.0]
+        if self.recipe.synthesis:
+            record["drawn"] = self._drawn()
+        self.sums = [0.0] * SUMS
         if self.tracker is not None:
             self.tracker.write(self.position["step"], record)
             experts = ", ".join(f"{name} {100 * eer:.2f}" for name, eer in result.expert_eers.items())
@@ -286,143 +255,6 @@ class Run:
                 f"dev loss {result.loss:.4f}, dev EER {100 * result.eer:.2f} % ({experts})"
                 + (f", best: {', '.join(improved)}" if improved else "")
             )
-
-    def policy(self) -> WindowPolicy:
-        """The window policy of dev scores and calibration."""
-        return window_policy(self.recipe.policy, self.recipe.detector.window_s, self.recipe.hop_s)
-
-    def dev_result(self, own: Mapping[str, np.ndarray] | None = None) -> DevResult:
-        """Score dev with the weights as they are. Every process scores all of it, so that all choose alike.
-
-        Args:
-            own: the dev trials (boolean) of each expert's own figures; all where none are given.
-        """
-        self.detector.eval()
-        with self.progress("dev", len(self.dev)) as advance:
-            judged = []
-            for trial in judge(self.detector, self.dev.audio_paths(), self.policy(), workers=1, batch_size=32):
-                if trial.error is not None:
-                    raise TrainingError(f"dev: {trial.error}")
-                judged.append(trial)
-                advance(1)
-        self.detector.train()
-        logits = np.array([trial.logit for trial in judged])
-        experts = np.nan_to_num(np.stack([trial.mean_expert_logits for trial in judged]))  # never run: no opinion
-        all_of_it = np.ones(len(logits), dtype=bool)
-        eers, losses = {}, {}
-        for index, name in enumerate(self.detector.expert_names):
-            chosen = (own or {}).get(name, all_of_it)
-            eers[name] = self._eer(experts[chosen, index], self.dev_labels[chosen])
-            losses[name] = self._loss(experts[chosen, index], self.dev_labels[chosen])
-        labels = self.dev_labels
-        return DevResult(self._eer(logits, labels), self._loss(logits, labels), eers, losses, judged)
-
-    def _eer(self, logits: np.ndarray, labels: np.ndarray) -> float:
-        return equal_error_rate(logits[labels], logits[~labels])
-
-    def _loss(self, logits: np.ndarray, labels: np.ndarray) -> float:
-        targets = torch.from_numpy(labels.astype(np.float32))
-        return float(smoothed_cross_entropy(torch.from_numpy(logits), targets))
-
-
-class _Step:
-    """The optimisation steps of one stage."""
-
-    def __init__(
-        self,
-        run: Run,
-        stage: Stage,
-        training: Training,
-        optimiser: torch.optim.Optimizer,
-        groups: Groups,
-    ) -> None:
-        self.run, self.stage, self.training, self.optimiser, self.groups = run, stage, training, optimiser, groups
-        window = run.recipe.detector.window_samples
-        policy = WindowPolicy("random", window, window, SAMPLE_RATE_HZ)
-        division = run.divisions[run.position["stage"]]
-        dataset = TrainingWindows(division.train, policy, run.recipe.augmentation, run.recipe.seed)
-        draws = training.draws or len(division.train)
-        self.sampler = EpochSampler(
-            division.train,
-            division.balance,
-            draws,
-            training.batch_size,
-            run.recipe.seed,
-            run.ranks.rank,
-            run.ranks.count,
-        )
-        self.loader = training_loader(dataset, self.sampler, run.workers)
-        self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
-        self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device)
-        self.first_epoch = run.recipe.stages.index(stage) * STAGE_EPOCHS
-        if self.objective.routing and run.ranks.leads:
-            run.say(f"{stage.name}: {self.objective.routing}")
-
-    def epoch(self) -> bool:
-        """Do the rest of the current epoch; False if a signal asks to stop."""
-        run, position = self.run, self.run.position
-        run.detector.train()
-        hold_frozen_parts(run.detector, self.stage, self.training)
-        # Stages differ in their draws and noise: each counts its epochs from another number.
-        self.sampler.set_position(self.first_epoch + position["epoch"], position["batch"])
-        what = f"{self.stage.name} {position['epoch'] + 1}/{self.training.epochs}"
-        with run.progress(what, len(self.sampler)) as advance:
-            advance(position["batch"])
-            for windows, targets, trials in self.loader:
-                loss = self._one(windows, targets, trials)
-                run.sums = [run.sums[0] + loss * len(targets), run.sums[1] + len(targets)]
-                position["batch"] += 1
-                position["step"] += 1
-                advance(1)
-                if run.ranks.agree(run.stopping):
-                    return False
-        return True
-
-    def _one(self, windows: Tensor, targets: Tensor, trials: Tensor) -> float:
-        self._schedule()
-        if self.sharp is not None:
-            loss = self.sharp.step(
-                self.optimiser,
-                lambda: self._loss(windows, targets, trials),
-                model=self.run.detector,
-                before_update=self._clip,
-            )
-            return float(loss)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss = self._loss(windows, targets, trials)
-        loss.backward()
-        self._clip()
-        self.optimiser.step()
-        return float(loss.detach())
-
-    def _loss(self, windows: Tensor, targets: Tensor, trials: Tensor) -> Tensor:
-        loss = self.objective(windows, targets, trials)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is not finite at step {self.run.position['step']}; lower the learning rate "
-                f"or set training.precision=float32 (the last state is in {STATE_NAME})"
-            )
-        return loss
-
-    def _clip(self) -> None:
-        if self.training.gradient_clip:
-            for parameters, _ in self.groups.values():
-                nn.utils.clip_grad_norm_(parameters, self.training.gradient_clip)
-
-    def _schedule(self) -> None:
-        """Cosine from the learning rate to the smallest, over the stage's steps."""
-        total = self.training.epochs * len(self.sampler)
-        done = self.run.position["epoch"] * len(self.sampler) + self.run.position["batch"]
-        share = 0.5 * (1.0 + math.cos(math.pi * done / max(total, 1)))
-        for group, (_, rate) in zip(self.optimiser.param_groups, self.groups.values(), strict=True):
-            floor = min(self.training.min_learning_rate, rate)
-            group["lr"] = floor + (rate - floor) * share
-
-
-def protocol_hash(protocol: Protocol) -> str:
-    """SHA-256 over ids, labels and paths as written, so that provenance names its trials."""
-    columns = [name for name in ("utterance_id", "label", "path") if name in protocol.frame.columns]
-    return hashlib.sha256(protocol.frame.select(columns).write_csv().encode()).hexdigest()
 
 
 @contextmanager
@@ -469,13 +301,15 @@ def fit(
     chosen = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     folder = Path(out)
     run = Run(recipe, train, dev, folder, chosen, workers, resume, ranks or Ranks(), progress, say)
-    with _stop_on_signals(run):
-        finished = run.stages()
-    if run.tracker is not None:
-        run.tracker.close()
+    try:
+        with _stop_on_signals(run):
+            finished = run.stages()
+    finally:
+        if run.tracker is not None:
+            run.tracker.close()
     if not finished:
         raise TrainingError(f"stopped at step {run.position['step']}; go on with --resume")
-    result = run.dev_result()
+    result = run.development.result(run.detector)
     provenance = {
         "veravox": __version__,
         "recipe": recipe.to_dict(),
@@ -488,13 +322,13 @@ def fit(
     }
     limits = training_limits(train, recipe.augmentation, recipe.seed)
     try:
-        checkpoint = calibrated_on_dev(run.detector, dev, run.policy(), result.judged, limits, provenance)
+        checkpoint = calibrated_on_dev(run.detector, dev, run.policy, result.judged, limits, provenance)
     except EvaluationError as error:
         say(f"the detector stays uncalibrated: {error}")
         checkpoint = Checkpoint(run.detector.eval(), None, limits, provenance)
     if run.ranks.leads:
         write_checkpoint(checkpoint, folder)
-        judging = Judge(checkpoint, run.policy())
+        judging = Judge(checkpoint, run.policy)
         found = [
             judging.verdict(trial, *names)
             for trial, names in zip(result.judged, zip(dev.utterance_ids, dev.frame["path"]), strict=True)

@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 
-def smoothed_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def smoothed_cross_entropy(
+    logits: Tensor, targets: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
     """Mean cross-entropy of two classes, from the difference of their logits.
 
     Equal to the two-class cross-entropy with label smoothing on (spoof, bona fide) logits.
@@ -16,9 +18,10 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: flo
         logits: (B,), bona fide minus spoof.
         targets: (B,), 1 for bona fide, 0 for spoof.
         label_smoothing: mass spread over both classes, in [0, 1).
+        weights: (B,), of the trials, 1 in the mean; None for all alike.
     """
     smoothed = targets * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    return binary_cross_entropy_with_logits(logits.float(), smoothed)
+    return binary_cross_entropy_with_logits(logits.float(), smoothed, weights)
 
 
 def mixture_loss(
@@ -28,6 +31,7 @@ def mixture_loss(
     label_smoothing: float,
     expert_weight: float,
     mixture_weight: float = 1.0,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """`mixture_weight` times the mixture's loss plus `expert_weight` times the mean of the experts' own.
 
@@ -35,12 +39,13 @@ def mixture_loss(
         logits: (B,).
         expert_logits: (B, E).
         targets: (B,).
+        weights: (B,), of the trials, 1 in the mean; None for all alike.
     """
-    loss = smoothed_cross_entropy(logits, targets, label_smoothing)
+    loss = smoothed_cross_entropy(logits, targets, label_smoothing, weights)
     if mixture_weight != 1.0:
         loss = mixture_weight * loss
     if expert_weight:
-        loss = loss + expert_weight * expert_losses(expert_logits, targets, label_smoothing).mean()
+        loss = loss + expert_weight * expert_losses(expert_logits, targets, label_smoothing, weights).mean()
     return loss
 
 
@@ -50,9 +55,13 @@ def gate_entropy(gate_logits: Tensor) -> Tensor:
     return -(logarithms.exp() * logarithms).sum(dim=1).mean()
 
 
-def expert_losses(expert_logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+def expert_losses(
+    expert_logits: Tensor, targets: Tensor, label_smoothing: float, weights: Tensor | None = None
+) -> Tensor:
     """Each expert's own loss, shape (E,)."""
-    columns = [smoothed_cross_entropy(column, targets, label_smoothing) for column in expert_logits.unbind(dim=1)]
+    columns = [
+        smoothed_cross_entropy(column, targets, label_smoothing, weights) for column in expert_logits.unbind(dim=1)
+    ]
     return torch.stack(columns)
 
 
@@ -64,7 +73,7 @@ def own_losses(
     Args:
         expert_logits: (B, E).
         targets: (B,).
-        owned: (B, E), whether the expert learns from the window.
+        owned: (B, E), whether the expert learns from the window, or how much that counts.
         counts: (E,), windows to divide by; over all processes where several train together.
     """
     smoothed = (targets * (1.0 - label_smoothing) + 0.5 * label_smoothing)[:, None].expand_as(expert_logits)

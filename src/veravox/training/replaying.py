@@ -16,13 +16,14 @@ from torch.overrides import TorchFunctionMode
 _TOP_K = (torch.topk, Tensor.topk)
 _INDICES = (torch.argmax, Tensor.argmax, torch.argmin, Tensor.argmin)
 _DRAWS = (torch.multinomial, Tensor.multinomial)
+_GUMBEL = nn.functional.gumbel_softmax
 
 
 class Choices(TorchFunctionMode):
-    """Notes what top-k, argmax, argmin and multinomial chose; given again, they choose the same.
+    """Notes what top-k, argmax, argmin, multinomial and hard Gumbel samples chose; later they choose the same.
 
-    Top-k still gives the values that the chosen places now have, with their gradients. From the first call that
-    is not like its note (another function or shape) on, choices are free.
+    Top-k still gives the values that the chosen places now have, a hard sample the gradient of the soft one. From
+    the first call that is not like its note (another function or shape) on, choices are free.
     """
 
     def __init__(self) -> None:
@@ -40,22 +41,40 @@ class Choices(TorchFunctionMode):
     ) -> Any:
         options = options or {}
         result = function(*arguments, **options)
+        if function is _GUMBEL and options.get("hard", arguments[2] if len(arguments) > 2 else False):
+            return self._hard_sample(result, options.get("dim", arguments[4] if len(arguments) > 4 else -1))
         if function not in _TOP_K + _INDICES + _DRAWS:
             return result
         seen = arguments[0] if arguments else options["input"]
         chosen = result.indices if function in _TOP_K else result
-        if self.position is None:
-            self.notes.append((function, seen.shape, chosen.detach()))
+        noted = self._noted(function, seen.shape, chosen.detach())
+        if noted is None:
             return result
-        noted = self.notes[self.position] if self.position < len(self.notes) else None
-        if noted is None or noted[:2] != (function, seen.shape) or noted[2].shape != chosen.shape:
-            self.position = len(self.notes)
-            return result
-        self.position += 1
         if function not in _TOP_K:
-            return noted[2]
+            return noted
         dimension = options.get("dim", arguments[2] if len(arguments) > 2 else -1)
-        return torch.return_types.topk((seen.gather(dimension, noted[2]), noted[2]))
+        return torch.return_types.topk((seen.gather(dimension, noted), noted))
+
+    def _hard_sample(self, result: Tensor, dimension: int) -> Tensor:
+        """The sample whose places are those noted; the gradient is that of the soft sample behind it."""
+        chosen = result.detach().argmax(dimension, keepdim=True)
+        noted = self._noted(_GUMBEL, result.shape, chosen)
+        if noted is None:
+            return result
+        zeros = torch.zeros_like(result)
+        return result + zeros.scatter(dimension, noted, 1.0) - zeros.scatter(dimension, chosen, 1.0)
+
+    def _noted(self, function: Any, shape: torch.Size, chosen: Tensor) -> Tensor | None:
+        """What was chosen at this place of the first pass; None while noting, and where the passes differ."""
+        if self.position is None:
+            self.notes.append((function, shape, chosen))
+            return None
+        noted = self.notes[self.position] if self.position < len(self.notes) else None
+        if noted is None or noted[:2] != (function, shape) or noted[2].shape != chosen.shape:
+            self.position = len(self.notes)
+            return None
+        self.position += 1
+        return noted[2]
 
 
 class RandomState:
@@ -157,16 +176,27 @@ class Replay:
             self.starts[id(module)] = _ModuleState(module)
 
     @contextmanager
-    def first(self) -> Iterator[None]:
-        """The first pass runs in here."""
+    def only(self) -> Iterator[None]:
+        """A pass with none after it runs in here: enough is noted for `undo`."""
+        with self._seeing():
+            yield
+
+    @contextmanager
+    def _seeing(self) -> Iterator[None]:
+        """Meanwhile the modules that are called are found, if nobody named the model."""
         hook = register_module_forward_pre_hook(self._see) if self.model is None else None
         try:
-            with self.choices or nullcontext():
-                yield
+            yield
         finally:
             if hook is not None:
                 hook.remove()
         self.starts = {key: state for key, state in self.starts.items() if not state.empty}
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """The first pass runs in here."""
+        with self._seeing(), self.choices or nullcontext():
+            yield
         self.ends = [_ModuleState(state.module) for state in self.starts.values()]
         self.after = RandomState(self.devices)
 

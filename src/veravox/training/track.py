@@ -1,14 +1,23 @@
-"""What a run writes down while it runs: metrics.jsonl always, TensorBoard events where it is installed."""
+"""What a run shows and writes: progress, metrics.jsonl always, TensorBoard events where it is installed."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from veravox.errors import MissingDependencyError, TrainingError, require
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+@contextmanager
+def no_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar that shows nothing."""
+    yield lambda steps: None
 
 
 class Tracker:

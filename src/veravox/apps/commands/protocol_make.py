@@ -45,7 +45,7 @@ def command(
     from veravox.corpora.reading.corpus import describe_difference, read_corpus
     from veravox.corpora.reading.scanned import scanned, write_problems
 
-    reading = read_corpus(corpus, root, split, _options(settings or []))
+    reading = read_corpus(corpus, root, split, _options(corpus, settings or []))
     if keys_only:
         reading = reading.for_keys_only()
     protocol = reading.protocol
@@ -75,21 +75,28 @@ def command(
         raise typer.Exit(1)
 
 
-def _options(settings: list[str]) -> dict[str, Any]:
-    """`NAME=VALUE` as written in YAML; a value that is no YAML is text."""
+def _options(corpus: str, settings: list[str]) -> dict[str, Any]:
+    """`NAME=VALUE` as written in YAML; text where the corpus wants text (`bona_fide=1`)."""
+    import typing
+
     import yaml
 
+    from veravox.corpora import CORPORA
     from veravox.errors import ConfigurationError
+    from veravox.registry import accepts
 
+    hints = {} if corpus == "auto" else typing.get_type_hints(CORPORA[corpus])
     options: dict[str, Any] = {}
     for setting in settings:
-        name, equals, value = setting.partition("=")
+        name, equals, text = setting.partition("=")
         if not equals or not name:
             raise ConfigurationError(f"--set {setting!r}: write it as NAME=VALUE")
         try:
-            options[name] = yaml.safe_load(value)
+            value = yaml.safe_load(text)
         except yaml.YAMLError:
-            options[name] = value
+            value = text
+        hint = hints.get(name, Any)
+        options[name] = text if accepts(hint, text) and not accepts(hint, value) else value
     return options
 
 

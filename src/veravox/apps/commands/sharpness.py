@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="Bundled name, checkpoint or run folder, or hub id.")],
+    model: Annotated[str, typer.Argument(help="Bundled name, checkpoint, run or folder of runs, or hub id.")],
     protocols: Annotated[list[str], typer.Argument(help="Protocols with labels; NAME=FILE gives one a name.")],
     measure: Annotated[
         list[str] | None,
@@ -36,7 +36,9 @@ def command(
     ] = None,
     correlate: Annotated[
         list[str] | None,
-        typer.Option(help="Checkpoint, run folder, or .json / .parquet of an earlier run. Repeatable."),
+        typer.Option(
+            help="Checkpoint, run, folder of runs with their seeds, or an earlier .json / .parquet. Repeatable."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of batches, draws, directions, intervals.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
@@ -46,13 +48,12 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """How sharp the loss is around a detector's weights, per protocol and condition."""
-    from veravox.analysis.landscape import loss_landscape
-    from veravox.analysis.sharpness import Measure, Trials, measure_sharpness
+    from veravox.analysis.sharpness import Measure
+    from veravox.analysis.sharpness_models import draw_landscapes, find_models, is_table, measure_models
     from veravox.analysis.sharpness_report import write_sharpness_report
-    from veravox.analysis.sharpness_table import SharpnessTable, correlate as correlation_of
+    from veravox.analysis.sharpness_table import correlate as correlation_of
     from veravox.apps import show
     from veravox.errors import ConfigurationError
-    from veravox.scoring import load_detector
     from veravox.tables import Protocol
 
     try:
@@ -79,52 +80,20 @@ def command(
     read = {name: Protocol.read(path) for name, _, path in named}
     if len(read) < len(named):
         raise ConfigurationError("two protocols have one name; give each its own as NAME=FILE")
-    tables, landscapes = [], []
     sources = [model, *(beside or [])]
-    everything = [*sources, *(correlate or [])]
-    if len(set(everything)) < len(everything):
-        raise ConfigurationError("a model is named twice; name each once")
-    short = [Path(source).name for source in everything]
-    names = dict(zip(everything, short if len(set(short)) == len(short) else everything, strict=True))
-    for source in everything:
-        if source.endswith((".json", ".parquet")):
-            tables.append(SharpnessTable.read(source))
-            continue
-        checkpoint = load_detector(source, device)
-        with show.progress(f"sharpness of {source}, batches", None, quiet) as advance:
-            tables.append(
-                measure_sharpness(
-                    checkpoint,
-                    read,
-                    how,
-                    by or [],
-                    drift,
-                    policy,
-                    names[source],
-                    advance,
-                )
-            )
-        if landscape and source in sources:
-            first = Trials(next(iter(read.values())), checkpoint, policy)
-            batches = first.batches(batch_size, max_batches or 4, seed)
-            for directions in ("random", "hessian"):
-                for dimensions in (1, 2):
-                    with show.progress(f"landscape of {source}, points", points**dimensions, quiet) as advance:
-                        landscapes.append(
-                            loss_landscape(
-                                checkpoint.detector,
-                                batches,
-                                directions,
-                                dimensions,
-                                points,
-                                reach,
-                                (spoof, bona_fide),
-                                seed,
-                                names[source],
-                                advance,
-                            )
-                        )
-    table = SharpnessTable.join(tables)
+    found = find_models([*sources, *(correlate or [])])
+    for folder in found.unfinished:
+        show.warn(f"{folder} holds no checkpoint yet and is left out")
+
+    def progress(what: str, total: int):  # type: ignore[no-untyped-def]
+        return show.progress(what, total, quiet)
+
+    table = measure_models(found.names, read, how, by or [], drift, policy, device, progress)
+    landscapes = []
+    if landscape:
+        drawn = {source: found.names[source] for source in find_models(sources).names if not is_table(source)}
+        first = next(iter(read.values()))
+        landscapes = draw_landscapes(drawn, first, how, points, reach, policy, device, progress)
     correlations = correlation_of(table, how.measures[0], seed) if correlate else []
     if out is not None:
         table.write(out)

@@ -13,7 +13,7 @@ def command(
         list[str],
         typer.Argument(
             help="Folders of score files (DATASET.csv), or files: PATH, SYSTEM:PATH or SYSTEM/VARIANT:PATH. "
-            "Runs of one system are its seeds.",
+            "Runs of one system are its seeds; a folder of seed-N folders names them all.",
             metavar="RUN...",
         ),
     ],
@@ -43,9 +43,9 @@ def command(
     score_column: Annotated[str | None, typer.Option(help="Foreign files: name or number of the score.")] = None,
     transpose: Annotated[bool, typer.Option("--transpose", help="Systems in columns.")] = False,
     digits: Annotated[int | None, typer.Option(help="Decimals.", min=0, max=8)] = None,
-    style: Annotated[str, typer.Option("--format", help="terminal, markdown, csv or latex.")] = "terminal",
+    style: Annotated[str, typer.Option("--format", help="terminal, markdown, csv, latex or json.")] = "terminal",
     out: Annotated[
-        list[Path] | None, typer.Option(help="Also write .md, .csv or .tex, by the ending. Repeatable.")
+        list[Path] | None, typer.Option(help="Also write .md, .csv, .tex or .json, by the ending. Repeatable.")
     ] = None,
 ) -> None:
     """The papers' tables: systems in rows, datasets in columns, seeds as mean and deviation, best bold."""
@@ -63,7 +63,7 @@ def command(
     protocols = {name: read_key(path) for name, _, path in pairs}
     if len(protocols) < len(pairs):
         raise EvaluationError("a dataset is named twice")
-    parsed = [Run.parse(run) for run in runs if run not in named]
+    parsed = [run for text in runs if text not in named for run in Run.parse_all(text)]
     if not parsed:
         raise EvaluationError("no run is given: name folders or files of scores before --datasets")
     if style != "terminal" and style not in FORMS:

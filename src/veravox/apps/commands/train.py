@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,12 @@ def command(
     settings: Annotated[
         list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field: training.epochs=3.")
     ] = [],  # noqa: B006
-    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where the run stopped.")] = False,
+    seeds: Annotated[
+        str | None, typer.Option(help="0,1,2 or 0-2: train each into OUT/seed-N, and give mean and deviation.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on exactly where it stopped; finished seeds are left as they are.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that load and augment.")] = 2,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model [torch's choice].")] = None,
@@ -37,34 +42,49 @@ def command(
     from veravox.training.recipe import change
 
     chosen = change(find_recipe(recipe), settings)
+    wanted = None if seeds is None else _seeds(seeds, settings)
     train, dev = gather(data)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
     from veravox.scoring.api import chosen_device
-    from veravox.training import fit
+    from veravox.training import fit, fit_seeds
     from veravox.training.ranks import joined_ranks
 
     place = chosen_device(device)
     with joined_ranks(place) as ranks:
         quiet = quiet or not ranks.leads
         show.say(f"recipe {chosen.name}, {len(train)} train and {len(dev)} dev trials, on {place}", quiet)
-        checkpoint = fit(
-            chosen,
-            train,
-            dev,
-            out,
-            device=f"{place.type}:{ranks.local_rank}" if place.type == "cuda" and ranks.count > 1 else str(place),
-            workers=workers,
-            resume=resume,
-            ranks=ranks,
-            progress=lambda what, total: show.progress(what, total, quiet),
-            say=lambda line: show.say(line, quiet),
-        )
+        how: dict[str, Any] = {
+            "device": f"{place.type}:{ranks.local_rank}"
+            if place.type == "cuda" and ranks.count > 1
+            else str(place),
+            "workers": workers,
+            "resume": resume,
+            "ranks": ranks,
+            "progress": lambda what, total: show.progress(what, total, quiet),
+            "say": lambda line: show.say(line, quiet),
+        }
+        if wanted is None:
+            eer = fit(chosen, train, dev, out, **how).provenance["metrics"]["dev_eer"]
+            result = f"dev EER {100 * eer:.2f} %"
+        else:
+            runs = fit_seeds(chosen, wanted, train, dev, out, **how)
+            result = "".join(f"seed {run.seed}: dev EER {100 * run.dev_eer:.2f} %\n" for run in runs.runs) + str(
+                runs
+            )
         if ranks.leads:
-            eer = checkpoint.provenance["metrics"]["dev_eer"]
-            print(f"dev EER {100 * eer:.2f} %, written to {out}")
+            print(f"{result}, written to {out}")
+
+
+def _seeds(text: str, settings: list[str]) -> tuple[int, ...]:
+    from veravox.errors import ConfigurationError
+    from veravox.training.seeds import seeds_of
+
+    if any(setting.partition("=")[0].strip() == "seed" for setting in settings):
+        raise ConfigurationError("--seeds and --set seed=... both name seeds; give one of them")
+    return seeds_of(text)
 
 
 def find_recipe(name: str):  # type: ignore[no-untyped-def]

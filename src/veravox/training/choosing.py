@@ -1,0 +1,107 @@
+"""What a detector reaches on dev, and the best weights so far by that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from veravox.audio import WindowPolicy
+from veravox.errors import TrainingError
+from veravox.evaluation import equal_error_rate
+from veravox.models.detector import Detector
+from veravox.scoring.engine import Judged, judge
+from veravox.tables import BONA_FIDE, Protocol
+from veravox.training.losses import smoothed_cross_entropy
+from veravox.training.track import Progress
+
+
+@dataclass
+class Best:
+    """The best weights of one part so far, by dev EER, then by dev loss."""
+
+    eer: float = math.inf
+    loss: float = math.inf
+    epoch: int = -1
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def improve(self, eer: float, loss: float, epoch: int, module: nn.Module) -> bool:
+        """Keep the module's weights if they are better; whether they are."""
+        if (eer, loss) >= (self.eer, self.loss):
+            return False
+        self.eer, self.loss, self.epoch = eer, loss, epoch
+        self.weights = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+        return True
+
+    def to_state(self) -> dict[str, Any]:
+        """As plain data; the fields are the arguments that read it back."""
+        return {"eer": self.eer, "loss": self.loss, "epoch": self.epoch, "weights": self.weights}
+
+
+@dataclass
+class DevResult:
+    """What the detector reaches on dev: rates and losses of the mixture and of each expert."""
+
+    eer: float
+    loss: float
+    expert_eers: dict[str, float]
+    expert_losses: dict[str, float]
+    judged: list[Judged]
+
+
+class Development:
+    """The dev trials, scored again and again while weights change.
+
+    Args:
+        dev: labelled trials.
+        policy: which windows of them are judged.
+        progress: shows trials.
+    """
+
+    def __init__(self, dev: Protocol, policy: WindowPolicy, progress: Progress) -> None:
+        self.dev, self.policy, self.progress = dev, policy, progress
+        self.labels = np.array([label == BONA_FIDE for label in dev.frame["label"]])
+
+    def result(self, detector: Detector, own: Mapping[str, np.ndarray] | None = None) -> DevResult:
+        """Score dev with the weights as they are. Every process scores all of it, so that all choose alike.
+
+        Args:
+            detector: in training mode afterwards.
+            own: the dev trials (boolean) of each expert's own figures; all where none are given.
+        """
+        judged = self._judged(detector)
+        logits = np.array([trial.logit for trial in judged])
+        experts = np.nan_to_num(np.stack([trial.mean_expert_logits for trial in judged]))  # never run: no opinion
+        all_of_it = np.ones(len(logits), dtype=bool)
+        eers, losses = {}, {}
+        for index, name in enumerate(detector.expert_names):
+            chosen = (own or {}).get(name, all_of_it)
+            eers[name] = _eer(experts[chosen, index], self.labels[chosen])
+            losses[name] = _loss(experts[chosen, index], self.labels[chosen])
+        return DevResult(_eer(logits, self.labels), _loss(logits, self.labels), eers, losses, judged)
+
+    def _judged(self, detector: Detector) -> list[Judged]:
+        detector.eval()
+        judged = []
+        with self.progress("dev", len(self.dev)) as advance:
+            for trial in judge(detector, self.dev.audio_paths(), self.policy, workers=1, batch_size=32):
+                if trial.error is not None:
+                    raise TrainingError(f"dev: {trial.error}")
+                judged.append(trial)
+                advance(1)
+        detector.train()
+        return judged
+
+
+def _eer(logits: np.ndarray, labels: np.ndarray) -> float:
+    return equal_error_rate(logits[labels], logits[~labels])
+
+
+def _loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    targets = torch.from_numpy(labels.astype(np.float32))
+    return float(smoothed_cross_entropy(torch.from_numpy(logits), targets))

@@ -1,0 +1,179 @@
+"""One recipe under several seeds, each in a folder of its own; their mean and standard deviation."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veravox.errors import ConfigurationError, TrainingError
+from veravox.files import write_json
+from veravox.models.checkpoint import CHECKPOINT_NAME
+from veravox.tables import Protocol
+from veravox.training.loop import fit
+from veravox.training.ranks import Ranks
+from veravox.training.recipe import Recipe
+from veravox.training.state import STATE_NAME
+from veravox.training.track import Progress, no_progress
+from veravox.training.trials import protocol_hash
+
+SUMMARY_NAME = "seeds.json"
+PROVENANCE_NAME = "provenance.json"
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """A finished run: its seed, its folder, its dev EER as a fraction."""
+
+    seed: int
+    folder: Path
+    dev_eer: float
+
+
+@dataclass(frozen=True)
+class SeedRuns:
+    """The finished runs of one recipe."""
+
+    recipe: str
+    runs: tuple[SeedRun, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean dev EER, a fraction."""
+        return float(np.mean([run.dev_eer for run in self.runs]))
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation (n - 1) of the dev EERs; None of a single run."""
+        return float(np.std([run.dev_eer for run in self.runs], ddof=1)) if len(self.runs) > 1 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data; EERs are fractions."""
+        runs = [{"seed": run.seed, "folder": run.folder.name, "dev_eer": run.dev_eer} for run in self.runs]
+        return {"recipe": self.recipe, "dev_eer": self.mean, "deviation": self.deviation, "runs": runs}
+
+    def __str__(self) -> str:
+        names = ", ".join(str(run.seed) for run in self.runs)
+        if self.deviation is None:
+            return f"dev EER {100 * self.mean:.2f} % (seed {names} alone: no standard deviation)"
+        return (
+            f"dev EER {100 * self.mean:.2f} ± {100 * self.deviation:.2f} % over {len(self.runs)} seeds ({names})"
+        )
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Seeds written as `0,1,2` or `0-2`.
+
+    Raises:
+        ConfigurationError: for anything else, a seed named twice, or a lone number, which could mean either.
+    """
+    if re.fullmatch(r"\d+", text.strip()):
+        raise ConfigurationError(
+            f"--seeds {text}: write 0-{max(int(text) - 1, 1)} for that many, or --set seed={text} for that one"
+        )
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if found is None:
+            raise ConfigurationError(f"--seeds {text!r}: write numbers such as 0,1,2 or a range such as 0-2")
+        first, last = int(found[1]), int(found[2] or found[1])
+        seeds += range(first, last + 1)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigurationError(f"--seeds {text!r}: name every seed once, a range from its smaller number")
+    return tuple(seeds)
+
+
+def fit_seeds(
+    recipe: Recipe,
+    seeds: Sequence[int],
+    train: Protocol,
+    dev: Protocol,
+    out: str | Path,
+    device: str = "auto",
+    workers: int = 2,
+    resume: bool = False,
+    ranks: Ranks | None = None,
+    progress: Progress = no_progress,
+    say: Callable[[str], None] = print,
+) -> SeedRuns:
+    """Train a recipe once a seed, in the folders `seed-0`, `seed-1`, ... of `out`, and write `seeds.json` there.
+
+    Args:
+        seeds: in order; the recipe's own seed does not count.
+        resume: finished seeds are left as they are, an unfinished one goes on exactly, the others begin.
+        train, dev, device, workers, ranks, progress, say: as of `fit`.
+    Raises:
+        TrainingError: if a folder holds a run and `resume` is not set, or a run of another recipe or other data.
+    """
+    ranks, folder = ranks or Ranks(), Path(out)
+    plans = {seed: replace(recipe, seed=seed) for seed in seeds}
+    if not plans or len(plans) < len(seeds):
+        raise ConfigurationError("several seeds are at least one, each named once")
+    places = {seed: folder / f"seed-{seed}" for seed in plans}
+    taken = [place for place in places.values() if (place / STATE_NAME).exists() or _finished(place)]
+    if taken and not resume:
+        raise TrainingError(
+            f"{str(taken[0])!r} already holds a run; add --resume to do what is missing, or choose another folder"
+        )
+    hashes = {"train": protocol_hash(train), "dev": protocol_hash(dev)}
+    for seed, place in places.items():
+        if _finished(place):
+            _check_same(place, plans[seed], hashes)
+    done: list[SeedRun] = []
+    for seed, plan in plans.items():
+        place = places[seed]
+        # One process looks, so that all do alike.
+        if ranks.share(_finished(place)):
+            say(f"seed {seed}: finished before, left as it is")
+        else:
+            goes_on = bool(ranks.share((place / STATE_NAME).exists()))
+            say(f"seed {seed}: {'goes on' if goes_on else 'begins'} in {place}")
+            if not goes_on and ranks.leads:
+                _clear_unborn(place)
+            fit(plan, train, dev, place, device, workers, goes_on, ranks, progress, say)
+        done.append(SeedRun(seed, place, _provenance(place)["metrics"]["dev_eer"]))
+        if ranks.leads:
+            write_json(folder / SUMMARY_NAME, SeedRuns(recipe.name, tuple(done)).to_dict())
+    return SeedRuns(recipe.name, tuple(done))
+
+
+def _finished(place: Path) -> bool:
+    """Whether a run ended here: its provenance is the last that it writes."""
+    return (place / PROVENANCE_NAME).is_file() and (place / CHECKPOINT_NAME).is_file()
+
+
+def _clear_unborn(place: Path) -> None:
+    """Forget a run that was killed before it had anything to go on from."""
+    metrics = place / "metrics.jsonl"
+    if metrics.is_file() and not metrics.stat().st_size:
+        metrics.unlink()
+
+
+def _check_same(place: Path, plan: Recipe, hashes: dict[str, str]) -> None:
+    found = _provenance(place)
+    same_data = {part: found["data"][part]["sha256"] for part in hashes} == hashes
+    if found["recipe"] != json.loads(json.dumps(plan.to_dict())) or not same_data:
+        raise TrainingError(
+            f"{str(place)!r} holds a run of another recipe or other data; use the same ones, or another folder"
+        )
+
+
+def _provenance(place: Path) -> Any:
+    path = place / PROVENANCE_NAME
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if {"recipe", "data", "metrics"} <= set(found) else _damaged(path)
+    except (OSError, ValueError):
+        return _damaged(path)
+
+
+def _damaged(path: Path) -> Any:
+    raise TrainingError(f"{str(path)!r} is damaged; remove the folder and train this seed again")
+
+
+__all__ = ["SeedRun", "SeedRuns", "fit_seeds", "seeds_of"]
