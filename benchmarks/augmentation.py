@@ -37,15 +37,17 @@ def speech() -> np.ndarray:
     return np.concatenate([soundfile.read(clip, dtype="float32")[0] for clip in clips])[: WINDOW_S * RATE_HZ]
 
 
-def medians_ms(*functions: Callable[[int], object], rounds: int = ROUNDS) -> list[float]:
+def medians_ms(
+    *functions: Callable[[int], object], rounds: int = ROUNDS, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Median time of each, taken in turns so that a busy machine slows them alike; they get the round."""
     times: list[list[float]] = [[] for _ in functions]
     for turn in range(rounds + 1):
         for function, taken in zip(functions, times, strict=True):
-            start = time.perf_counter()
+            start = clock()
             function(turn)
             if turn:
-                taken.append(1000 * (time.perf_counter() - start))
+                taken.append(1000 * (clock() - start))
     return [statistics.median(taken) for taken in times]
 
 
@@ -152,7 +154,7 @@ def spec_augment() -> float:
         detector.zero_grad(set_to_none=True)
         detector(windows).logits.sum().backward()
 
-    masked, stepped = medians_ms(lambda turn: augment(features, numbers), step, rounds=3)
+    masked, stepped = medians_ms(lambda turn: augment(features, numbers), step, rounds=3, clock=time.process_time)
     share = 100 * masked / stepped
     print(f"\nSpecAugment: {masked:.2f} ms of a training step's {stepped:.0f} ms: {share:.2f} % (target 2)")
     return 1000 * len(windows) / stepped
@@ -225,20 +227,21 @@ def waiting(name: str, batches: int = 8) -> None:
     objective = Objective(
         detector, one.stages[0], plan, Division(train, plan.balance), Ranks(), torch.device("cpu"), masks
     )
-    waited, stepped, before = [], [], time.perf_counter()
+    waited, stepped, learning, before = [], [], [], time.perf_counter()
     for batch in training_loader(data, sampler, 1):
         waited.append(time.perf_counter() - before)
-        before = time.perf_counter()
+        before, start = time.perf_counter(), time.process_time()
         detector.zero_grad(set_to_none=True)
         objective(batch.windows, batch.targets, batch.trials, batch.numbers).backward()
+        learning.append(time.process_time() - start)
         stepped.append(time.perf_counter() - before)
         before = time.perf_counter()
     loading = cpu_seconds(data, sampler)
-    used = statistics.median(stepped)
+    used = statistics.median(learning)
     idle = sum(waited[2:]) / (sum(waited[2:]) + sum(stepped[2:]))
     print(
         f"{name}: training waits {100 * idle:.1f} % of its time for one worker; {plan.batch_size} windows take "
-        f"{loading:.2f} s of processor to make and {used:.2f} s to learn from"
+        f"{loading:.2f} s of processor time to make and {used:.2f} s to learn from"
     )
 
 
