@@ -85,7 +85,7 @@ def seed_random(seed: int) -> None:
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """State of the generators that a training step draws from."""
-    _, keys, place, has_normal, normal = np.random.get_state()  # type: ignore[misc]  # noqa: NPY002
+    _, keys, place, has_normal, normal = np.random.get_state()  # noqa: NPY002
     state = {
         "cpu": torch.get_rng_state(),
         "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64)),
