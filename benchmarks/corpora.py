@@ -3,6 +3,7 @@
     python benchmarks/corpora.py [--trials N] [--files N] [--placed]
 
 The comparison in "row by row" needs pandas, which veravox itself does not use; without it that line is left out.
+Beside the time of the clock stands the processor's, which other work does not lengthen; ratios are of that.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import resource
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,12 +34,22 @@ SAMPLES = Path(__file__).parent.parent / "samples"
 
 def timed(work: Callable[[], object], times: int = 3) -> float:
     """Median seconds of some runs."""
-    seconds = []
+    return clocked(work, times)[0]
+
+
+def clocked(work: Callable[[], object], times: int = 3) -> tuple[float, float]:
+    """Median seconds of some runs, by the clock and of this process on all processors."""
+    seconds, busy = [], []
     for _ in range(times):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         work()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+        busy.append(time.process_time() - before)
+    return statistics.median(seconds), statistics.median(busy)
+
+
+def both(pair: tuple[float, float]) -> str:
+    return f"{pair[0]:.2f} s ({pair[1]:.2f} s of processor)"
 
 
 def write_asvspoof5(folder: Path, trials: int) -> Path:
@@ -82,22 +94,22 @@ def read_once(folder: Path, out: Path) -> None:
 
 def reading(folder: Path, trials: int, placed: bool) -> None:
     key = write_asvspoof5(folder, trials)
-    ours = timed(lambda: read_once(folder, folder / "eval.parquet"))
-    print(f"ASVspoof 5 eval, {trials} rows to Parquet: {ours:.2f} s")
+    ours = clocked(lambda: read_once(folder, folder / "eval.parquet"))
+    print(f"ASVspoof 5 eval, {trials} rows to Parquet: {both(ours)}")
     if placed:
         names = pl.read_parquet(folder / "eval.parquet")["utterance_id"]
         (folder / "flac_E_eval").mkdir()
         for name in names:
             (folder / f"flac_E_eval/{name}.flac").touch()
-        found = timed(lambda: read_once(folder, folder / "p.parquet"))
-        print(f"  with all {trials} files in place, each found: {found:.2f} s")
+        found = clocked(lambda: read_once(folder, folder / "p.parquet"))
+        print(f"  with all {trials} files in place, each found: {both(found)}")
     try:
         import pandas  # noqa: F401
     except ImportError:
         print("  row by row: pandas is not installed")
     else:
-        theirs = timed(lambda: row_by_row(key, folder / "rows.csv"), times=1)
-        print(f"  row by row with pandas: {theirs:.1f} s; ratio {theirs / ours:.0f}")
+        theirs = clocked(lambda: row_by_row(key, folder / "rows.csv"), times=1)
+        print(f"  row by row with pandas: {both(theirs)}; ratio {theirs[1] / ours[1]:.0f}")
     protocol = read_protocol(folder / "eval.parquet")
     checked = timed(lambda: check([protocol], audio=False))
     print(f"  leaks, balance and schema of it, audio left alone: {checked:.2f} s")
@@ -112,24 +124,45 @@ def plain_scan(paths: list[str]) -> None:
 
 
 def busy_share(work: Callable[[], object]) -> tuple[float, float, float]:
-    """Seconds that some work takes, its own processor seconds, and how busy all processors were meanwhile."""
-    before, start = _processors(), time.perf_counter()
+    """Seconds that some work takes, its own processor seconds, and how many processors it wanted meanwhile.
+
+    Wanted is the time that its processes ran or stood in line (Linux): on a machine with other work, what they
+    would have kept busy alone. The rest is waiting for the disk, or for each other.
+    """
+    start = time.perf_counter()
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    done = threading.Event()
+    wanted: dict[str, tuple[float, float]] = {}
+    watcher = threading.Thread(target=_watch, args=(done, wanted))
+    watcher.start()
     work()
     seconds = time.perf_counter() - start
+    done.set()
+    watcher.join()
     now = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     own = sum(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime for a, b in zip(used, now, strict=True))
-    idle, total = (b - a for a, b in zip(before, _processors(), strict=True))
-    return seconds, own, 1 - idle / total if total else float("nan")
+    spans = [last - first for first, last in wanted.values()]
+    return seconds, own, sum(spans) / seconds if spans else float("nan")
 
 
-def _processors() -> tuple[float, float]:
-    """Idle and total ticks of all processors since the start (Linux)."""
-    try:
-        fields = [float(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    except OSError:
-        return 0.0, 0.0
-    return fields[3] + fields[4], sum(fields)
+def _watch(done: threading.Event, wanted: dict[str, tuple[float, float]]) -> None:
+    """Per process of ours (this one and its children): seconds run or in line, at first and at last sight."""
+    while True:
+        last = done.wait(0.2)
+        children = Path(f"/proc/self/task/{os.getpid()}/children")
+        try:
+            processes = [str(os.getpid()), *children.read_text().split()]
+        except OSError:
+            return
+        for process in processes:
+            try:
+                threads = [path.read_text().split() for path in Path(f"/proc/{process}/task").glob("*/schedstat")]
+            except OSError:
+                continue
+            seconds = sum(int(ran) + int(waited) for ran, waited, *_ in threads) / 1e9
+            wanted[process] = (wanted.get(process, (seconds, 0))[0], seconds)
+        if last:
+            return
 
 
 def scanning(folder: Path, files: int) -> None:
@@ -145,10 +178,10 @@ def scanning(folder: Path, files: int) -> None:
     print(f"scan of {files} files (FLAC, 1.2 s on average)")
     print(f"  a plain loop, length and hash only: {plain:.1f} s, {files / plain:.0f} files/s")
     for workers in (1, 2):
-        seconds, own, busy = busy_share(lambda n=workers: scan(protocol, folder / f"scan{n}.parquet", n))
+        seconds, own, wanted = busy_share(lambda n=workers: scan(protocol, folder / f"scan{n}.parquet", n))
         print(
             f"  {workers} processes: {seconds:.1f} s, {files / seconds:.0f} files/s, {own:.1f} s of its own "
-            f"({own / seconds:.2f} cores), processors {busy:.0%} busy; ratio {plain / seconds:.2f}"
+            f"({own / seconds:.2f} cores), {wanted:.2f} cores wanted; ratio {plain / seconds:.2f}"
         )
     again = timed(lambda: scan(protocol, folder / "scan2.parquet"))
     print(f"  again, from the cache: {again:.2f} s")

@@ -16,10 +16,11 @@ from veravox import corpora
 from veravox.apps.cli import main
 from veravox.corpora import CORPORA
 from veravox.corpora.partialspoof import read_segments
-from veravox.corpora.reading.corpus import read_corpus, recognise
+from veravox.corpora.reading.corpus import example_of, read_corpus, recognise
 from veravox.corpora.reading.listing import list_audio
+from veravox.corpora.reading.plain_pickle import load_npy_object
 from veravox.corpora.reading.rows import read_fields, read_headed
-from veravox.errors import ConfigurationError, CorpusError
+from veravox.errors import ConfigurationError, CorpusError, VeravoxError
 
 LA_KEY = "ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt"
 
@@ -225,6 +226,66 @@ def test_any_text_is_read_as_rows_or_refused_in_one_line(tmp_path_factory, text,
         assert rows["line_number"].is_unique().all()
 
 
+KEYED = [
+    name for name in CORPORA.names() if any(isinstance(text, str) for text in example_of(name).files.values())
+]
+
+
+@pytest.mark.parametrize("name", KEYED)
+def test_a_damaged_key_is_read_or_refused_in_one_line(tmp_path, name):
+    root, options = corpus_in(tmp_path, name)
+    keys = [path for path, text in example_of(name).files.items() if isinstance(text, str)]
+    whole = {path: (root / path).read_bytes() for path in keys}
+
+    @given(st.sampled_from(keys), st.data())
+    @settings(max_examples=12, deadline=None, derandomize=True)
+    def damage(path, data):
+        text = whole[path]
+        at = data.draw(st.integers(0, len(text)))
+        more = data.draw(
+            st.sampled_from([b"", b" ", b"\n", b"\t", b'"', b",", b"|", b"-", b"\xff", b"\x00", b"bonafide"])
+        )
+        gone = data.draw(st.integers(0, 12))
+        (root / path).write_bytes(text[:at] + more + text[at + gone :])
+        said = ""
+        try:
+            read_corpus(name, root / example_of(name).root, options=options)
+        except VeravoxError as error:
+            said = str(error)
+        finally:
+            (root / path).write_bytes(text)
+        assert "\n" not in said
+
+    damage()
+
+
+@given(st.binary(max_size=80), st.integers(0, 60))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_as_segment_labels_are_read_or_refused(tmp_path_factory, junk, at):
+    path = tmp_path_factory.getbasetemp() / "fuzz.npy"
+    np.save(path, np.array({"a": ["1", "0"]}, dtype=object), allow_pickle=True)
+    good = path.read_bytes()
+    path.write_bytes(good[:at] + junk + good[at + len(junk) :])
+    said = ""
+    try:
+        load_npy_object(path)
+    except CorpusError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("hop_s", ["0.01", "0.02", "0.04", "0.08", "0.16", "0.32", "0.64"])
+def test_segment_labels_are_read_at_every_resolution_that_is_there(tmp_path, hop_s):
+    root, _ = corpus_in(tmp_path, "partialspoof")
+    labels = {"CON_T_0000001": np.array(["1", "0", "0", "1"]), "LA_T_1138215": np.array(["1"])}
+    np.save(root / f"segment_labels/train_seglab_{hop_s}.npy", np.array(labels, dtype=object), allow_pickle=True)
+    spoof = read_segments(root, "train", hop_s=hop_s).frame.filter(label="spoof")
+    assert spoof["start_s"].to_list() == pytest.approx([float(hop_s)])
+    assert spoof["end_s"].to_list() == pytest.approx([3 * float(hop_s)])
+    with pytest.raises(CorpusError, match=r"'train_seglab_0\.05\.npy' is missing"):
+        read_segments(root, "train", hop_s="0.05")
+
+
 def test_every_name_of_the_public_face_is_there_and_every_corpus_is_on_its_page():
     assert all(getattr(corpora, name) is not None for name in corpora.__all__)
     page = (Path(__file__).parents[2] / "docs/corpora.md").read_text()
@@ -290,6 +351,63 @@ def test_a_guessed_layout_says_so_when_it_reads(tmp_path):
     assert any("a guess" in note for note in read_corpus("purdue", root, options=options).notes)
     sure, options = corpus_in(tmp_path, "in_the_wild")
     assert not any("a guess" in note for note in read_corpus("in_the_wild", sure, options=options).notes)
+
+
+def test_codecfake_is_read_by_its_label_files_which_know_more_than_the_names(tmp_path):
+    root, _ = corpus_in(tmp_path, "codecfake")
+    (root / "test/A1/p247_284.wav").unlink()
+    make_audio(root / "test/A1/L1_nobody.wav")
+    (root / "label/C1.txt").write_text("p225_001.wav real 0\nF01_p225_001.wav fake 1\n")
+    reading = read_corpus("codecfake", root)
+    rows = {row["utterance_id"]: row for row in reading.protocol}
+    assert rows["A1/p247_284"]["label"] == "bonafide"  # its method column says L1 all the same
+    assert rows["A1/p247_284"]["attack_id"] is None
+    assert reading.missing == ["test/A1/p247_284.wav"]
+    assert reading.extra == ["test/A1/L1_nobody.wav"]
+    assert any("the folders of 'C1.txt' are not here" in note for note in reading.notes)
+    assert any("a guess" in note for note in reading.notes)  # train/ has no label file
+    (root / "label/train.txt").write_text("F03_SSB18370167.wav fake 3\nSSB18370167.wav real 0\n")
+    assert not any("a guess" in note for note in read_corpus("codecfake", root).notes)
+
+
+def test_the_bona_fide_that_codecfake_repeats_in_every_condition_are_trials_of_each(tmp_path):
+    for path in ("C1/p225_001.wav", "C1/F01_p225_001.wav", "C2/p225_001.wav", "C2/F02_p225_001.wav"):
+        make_audio(tmp_path / "test" / path)
+    (tmp_path / "train").mkdir()
+    reading = read_corpus("auto", tmp_path)
+    assert reading.corpus == "codecfake"
+    assert reading.protocol.utterance_ids == ["C1/F01_p225_001", "C1/p225_001", "C2/F02_p225_001", "C2/p225_001"]
+
+
+def test_lines_above_the_header_of_diffssds_splits_are_not_its_header(tmp_path):
+    root, options = corpus_in(tmp_path, "diffssd")
+    splits = {row["utterance_id"]: row["split"] for row in read_corpus("diffssd", root, options=options).protocol}
+    assert splits["grad_tts/sentence_0"] == "train"
+    assert splits["ljspeech/LJ001-0001"] == "eval"
+
+
+def test_a_voice_that_diffssd_clones_is_the_speaker_of_librispeech(tmp_path):
+    root, _ = corpus_in(tmp_path, "diffssd")
+    make_audio(root / "generated_speech/playht/speaker_84/sentence_7.wav")
+    companion = tmp_path / "data/librispeech"
+    unpack("librispeech", companion)
+    rows = read_corpus("diffssd", root, options={"librispeech": str(companion)}).protocol.frame
+    labels = rows.filter(speaker_id="84")["label"].to_list()
+    assert sorted(labels) == ["bonafide", "spoof"]
+
+
+def test_wavefake_without_its_outer_folder_is_the_same_trials(tmp_path):
+    root, options = corpus_in(tmp_path, "wavefake")
+    inner = root / "generated_audio"
+    assert recognise(inner)[0] == "wavefake"
+    whole = read_corpus("wavefake", root, options=options).protocol.utterance_ids
+    assert read_corpus("wavefake", inner, options=options).protocol.utterance_ids == whole
+
+
+def test_add_2023_guesses_only_where_train_and_dev_are_there(tmp_path):
+    root, _ = corpus_in(tmp_path, "add2023")
+    assert any("a guess" in note for note in read_corpus("add2023", root).notes)
+    assert not any("a guess" in note for note in read_corpus("add2023", root, "eval").notes)
 
 
 def test_companions_are_drawn_alike_by_everyone(tmp_path):

@@ -72,7 +72,24 @@ def test_training_and_test_sets_in_two_files_are_held_against_each_other(tmp_pat
     test = protocol([row("x", "bonafide", "eval", speaker_id="s1"), row("a", "spoof", "eval")], name="test.csv")
     report = check([train, test], audio=False)
     assert {finding.kind for finding in report.faults()} == {"speaker", "utterance"}
-    assert "train:train and test:eval share 1 speakers" in report.of("speaker")[0].message
+    assert "1 of 1 speakers of test:eval are in train:train too" in report.of("speaker")[0].message
+    assert report.of("speaker")[0].sets == ("train:train", "test:eval")
+
+
+def test_a_shared_generator_says_how_much_of_the_test_set_is_known_and_how_to_accept_it(tmp_path, capsys):
+    rows = [
+        row("a", attack_id="A01", text_id="1"),
+        row("b", "bonafide", text_id="2"),
+        *(row(f"e{i}", split="eval", attack_id="A01" if i < 3 else f"A1{i}", text_id=f"t{i}") for i in range(5)),
+        row("f", "bonafide", "eval", text_id="3"),
+    ]
+    protocol(rows).write(tmp_path / "p.csv")
+    assert run("protocol", "check", tmp_path / "p.csv", "--no-audio") == 1
+    said = capsys.readouterr().out
+    assert "1 of 3 generators of eval are in train too (3 of 5 spoof trials): 'A01'" in said
+    assert "--allow generator" in said.splitlines()[-1]
+    assert run("protocol", "check", tmp_path / "p.csv", "--no-audio", "--allow", "generator") == 0
+    assert "--allow" not in capsys.readouterr().out
 
 
 def test_two_corpora_may_both_have_a_trial_called_0_and_two_files_one_name():
@@ -238,6 +255,24 @@ def test_silence_and_shreds_have_no_fingerprint_and_no_error(waveform):
     assert len(codes) == len(frames)
 
 
+def test_nearly_equal_sounds_that_nobody_declared_come_first(clips, tmp_path):
+    one, two = clips[1][:2]
+    for name, waveform in (("a", one), ("b", 0.5 * one), ("c", two), ("d", 0.5 * two)):
+        soundfile.write(tmp_path / f"{name}.wav", waveform, 16000)
+    rows = [
+        row("a", "bonafide", path="a.wav"),
+        row("b", "spoof", path="b.wav", pair_of="a"),
+        row("c", "bonafide", path="c.wav"),
+        row("d", "bonafide", path="d.wav"),
+    ]
+    found = check([protocol(rows, root=tmp_path)]).of("near-copy")[0]
+    assert found.items[0].startswith("c ~ d")
+    assert (
+        "2 pairs within a set sound nearly alike, 1 declared by pair_of, 1 a bona fide with a spoof"
+        in found.message
+    )
+
+
 def test_a_scan_goes_on_from_its_cache_and_sees_a_changed_file(sounds, monkeypatch):
     trials = with_audio(sounds, ("a", "a.wav", "spoof", "train"), ("t", "text.wav", "spoof", "train"))
     cache = sounds / "scan.parquet"
@@ -308,7 +343,7 @@ def test_a_protocol_that_is_none_is_a_fault_and_the_others_are_checked_all_the_s
     said = capsys.readouterr().out
     assert code == 1
     assert "given more than once: 'a'" in said
-    assert "1 faults" in said
+    assert "1 fault, " in said
     assert run("protocol", "check", tmp_path / "none.csv") == 2
     assert run("protocol", "check", tmp_path / "good.csv", "--allow", "speakers") == 2
     assert "did you mean 'speaker'" in capsys.readouterr().err

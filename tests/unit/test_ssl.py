@@ -184,6 +184,9 @@ def fairseq_name(name: str, layer_norm: bool) -> str:
         ("pos_conv_embed.conv.bias", "pos_conv.0.bias"),
         ("feed_forward.intermediate_dense", "fc1"),
         ("feed_forward.output_dense", "fc2"),
+        ("attention.gru_rel_pos_linear", "attention.grep_linear"),
+        ("attention.gru_rel_pos_const", "attention.grep_a"),
+        ("attention.rel_attn_embed", "attention.relative_attention_bias"),
         ("attention.", "self_attn."),
     ]
     if name.startswith("feature_extractor"):
@@ -203,13 +206,13 @@ def fairseq_file(models, tmp_path):
         named |= {"quantizer.vars": torch.zeros(2), "final_proj.weight": torch.zeros(2, 2)}
         stored = {"encoder_attention_heads": 2, "layer_norm_first": name == "large"} | settings
         path = tmp_path / f"{name}.pt"
-        torch.save({"model": named, "cfg": {"model": stored}}, path)
+        torch.save({"model": named, "cfg": stored if name == "wavlm" else {"model": stored}}, path)
         return path
 
     return write
 
 
-@pytest.mark.parametrize("name", ["base", "large", "hubert"])
+@pytest.mark.parametrize("name", ["base", "large", "hubert", "wavlm"])
 def test_a_fairseq_checkpoint_converts_to_the_same_encoder(name, fairseq_file, models, tmp_path, windows):
     folder = convert_fairseq(fairseq_file(name), models[name], tmp_path / "converted")
     with torch.inference_mode():
@@ -231,19 +234,27 @@ def test_the_command_converts_a_fairseq_checkpoint(fairseq_file, models, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("config", "settings", "named"),
+    ("name", "config", "settings", "named"),
     [
-        ("base", {}, "feat_extract_norm is 'layer' in the checkpoint, 'group' in the configuration"),
-        ("base", {}, "conv_bias is True in the checkpoint, False in the configuration"),
-        ("large", {"encoder_attention_heads": 4}, "num_attention_heads is 4 in the checkpoint, 2 in"),
-        ("large", {"layer_norm_first": False}, "do_stable_layer_norm is False in the checkpoint, True in"),
+        ("large", "base", {}, "feat_extract_norm is 'layer' in the checkpoint, 'group' in the configuration"),
+        ("large", "base", {}, "conv_bias is True in the checkpoint, False in the configuration"),
+        ("large", "large", {"encoder_attention_heads": 4}, "num_attention_heads is 4 in the checkpoint, 2 in"),
+        (
+            "large",
+            "large",
+            {"layer_norm_first": False},
+            "do_stable_layer_norm is False in the checkpoint, True in",
+        ),
+        ("wavlm", "hubert", {}, "has WavLM's relative positions, model_type in the configuration is 'hubert'"),
+        ("hubert", "wavlm", {}, "has no relative positions, model_type in the configuration is 'wavlm'"),
+        ("wavlm", "wavlm", {"max_distance": 1280}, "max_bucket_distance is 1280 in the checkpoint, 800 in"),
     ],
 )
 def test_a_configuration_that_does_not_match_is_refused_with_the_difference(
-    config, settings, named, fairseq_file, models, tmp_path
+    name, config, settings, named, fairseq_file, models, tmp_path
 ):
     with pytest.raises(CheckpointError, match=named):
-        convert_fairseq(fairseq_file("large", **settings), models[config], tmp_path / "converted")
+        convert_fairseq(fairseq_file(name, **settings), models[config], tmp_path / "converted")
     assert not (tmp_path / "converted").exists()
 
 

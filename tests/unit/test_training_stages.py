@@ -241,6 +241,9 @@ def test_each_part_has_its_own_rate_and_a_part_of_an_expert_can_be_frozen():
 
 
 RECIPE = {
+    "synthesis": ({"name": "lpc", "probability": 0.5},),
+    "splice_probability": {1: 0.5},
+    "spec_augment": {"probability": {0: 0.5, 2: 1.0}, "max_frequency_bins": 8},
     "stages": (
         Stage("experts", "experts", {"epochs": 1, "draws": 32, "domains": DOMAINS}),
         Stage("lot", "experts", {"epochs": 1, "draws": 16, "partition": True, "freeze": ["mel"]}),
@@ -257,7 +260,7 @@ RECIPE = {
                 "learning_rates": {"gate": 1e-3, "experts": 1e-6},
             },
         ),
-    )
+    ),
 }
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
+from veravox.augment.curriculum import Probability, at_epoch, curriculum, plain
 from veravox.errors import ConfigurationError
 from veravox.registry import Spec
-
-Probability = float | Mapping[int, float]
 
 
 class Chain(Augmentation):
@@ -26,14 +25,14 @@ class Chain(Augmentation):
     """
 
     def __init__(self, steps: Sequence[tuple[Spec, Probability]], epoch: int = 0) -> None:
-        self.steps = [(spec, _curriculum(spec.name, probability)) for spec, probability in steps]
+        self.steps = [(spec, curriculum(f"augmentation {spec.name!r}", each)) for spec, each in steps]
         self.epoch = epoch
         self._transforms = [AUGMENTATIONS.build(spec) for spec, _ in self.steps]
 
     @property
     def probabilities(self) -> list[float]:
         """The probability of each step at this chain's epoch."""
-        return [_at(curriculum, self.epoch) for _, curriculum in self.steps]
+        return [at_epoch(each, self.epoch) for _, each in self.steps]
 
     def at_epoch(self, epoch: int) -> Chain:
         """The same chain at another point of its curricula; the transforms are shared."""
@@ -55,13 +54,7 @@ class Chain(Augmentation):
 
     def to_list(self) -> list[dict[str, Any]]:
         """The chain as plain data; `build_chain` reads it back."""
-        return [
-            {
-                **spec.to_dict(),
-                "probability": curriculum[0] if set(curriculum) == {0} else dict(curriculum),
-            }
-            for spec, curriculum in self.steps
-        ]
+        return [{**spec.to_dict(), "probability": plain(each)} for spec, each in self.steps]
 
 
 def build_chain(augmentations: Sequence[Mapping[str, Any]]) -> Chain:
@@ -70,6 +63,21 @@ def build_chain(augmentations: Sequence[Mapping[str, Any]]) -> Chain:
     Raises:
         ConfigurationError: if an entry is not a mapping with a name, or an option or probability is wrong.
     """
+    return Chain(_parsed(augmentations))
+
+
+def check_chain(augmentations: Sequence[Mapping[str, Any]]) -> None:
+    """Check names, options, types and probabilities without building anything, so that no folder need be there.
+
+    Raises:
+        ConfigurationError: as `build_chain` does, but for values that only a transform can judge.
+    """
+    for spec, probability in _parsed(augmentations):
+        AUGMENTATIONS.check(spec)
+        curriculum(f"augmentation {spec.name!r}", probability)
+
+
+def _parsed(augmentations: Sequence[Mapping[str, Any]]) -> list[tuple[Spec, Probability]]:
     if not isinstance(augmentations, list | tuple):
         raise ConfigurationError(f"augmentations are a list of mappings with 'name', not {augmentations!r}")
     steps: list[tuple[Spec, Probability]] = []
@@ -77,25 +85,4 @@ def build_chain(augmentations: Sequence[Mapping[str, Any]]) -> Chain:
         spec = Spec.parse(entry)
         options = {key: value for key, value in spec.options.items() if key != "probability"}
         steps.append((Spec(spec.name, options), spec.options.get("probability", 1.0)))
-    return Chain(steps)
-
-
-def _curriculum(name: str, probability: Any) -> dict[int, float]:
-    """Epoch to probability, in order of epochs; a plain number holds from epoch 0."""
-    given = probability if isinstance(probability, Mapping) else {0: probability}
-    curriculum: dict[int, float] = {}
-    for epoch, value in given.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 <= value <= 1:
-            raise ConfigurationError(f"augmentation {name!r}: probability must be in [0, 1], not {value!r}")
-        if not str(epoch).isdecimal():
-            raise ConfigurationError(f"augmentation {name!r}: epochs of a probability count from 0, not {epoch!r}")
-        curriculum[int(epoch)] = float(value)
-    if not curriculum:
-        raise ConfigurationError(f"augmentation {name!r}: the probability per epoch is empty")
-    return dict(sorted(curriculum.items()))
-
-
-def _at(curriculum: Mapping[int, float], epoch: int) -> float:
-    reached = [value for start, value in curriculum.items() if start <= epoch]
-    return reached[-1] if reached else 0.0
+    return steps

@@ -6,11 +6,13 @@ The deep learning library is loaded only when a codec runs.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import numpy as np
 import soxr
 
 from veravox.augment.operations import Degraded, Operation
+from veravox.errors import AugmentationError
 
 Coder = Callable[[np.ndarray], np.ndarray]
 
@@ -54,7 +57,10 @@ class NeuralCodec:
         folder = cached_weights(self.weights)
         assert folder is not None, "missing() is asked first"
         code, input_hz, output_hz = _loaded(self.load, folder)
-        coded = code(soxr.resample(waveform, sample_rate_hz, input_hz))
+        torch = _torch()
+        with torch.random.fork_rng():  # a decoder that samples, as a diffusion does, samples by the file's seed
+            torch.manual_seed(int(rng.integers(2**31)))
+            coded = code(soxr.resample(waveform, sample_rate_hz, input_hz))
         back = soxr.resample(np.asarray(coded, np.float32).reshape(-1), output_hz, sample_rate_hz)
         back = np.pad(back[: len(waveform)], (0, max(0, len(waveform) - len(back))))
         return Degraded(back, sample_rate_hz, {"codec": self.weights, "codec_rate_hz": input_hz})
@@ -112,35 +118,61 @@ def load_snac(folder: str) -> tuple[Coder, int, int]:
 
 
 def load_focalcodec(folder: str) -> tuple[Coder, int, int]:
-    """FocalCodec."""
+    """FocalCodec. From a folder its package reads one name with two endings, which the hub's files do not have."""
     torch, package = _torch(), importlib.import_module("focalcodec")
-    model = package.FocalCodec.from_pretrained(folder).eval()
-    rate_hz = int(getattr(model, "sample_rate_input", 16000))
+    with tempfile.TemporaryDirectory() as scratch:
+        for source, name in (("config.json", "model.json"), ("model.safetensors", "model.safetensors")):
+            if not Path(folder, source).is_file():
+                raise AugmentationError(f"the weights in {folder!r} lack {source}; fetch them again")
+            Path(scratch, name).symlink_to(Path(folder, source).resolve())
+        model = package.FocalCodec.from_pretrained(str(Path(scratch, "model.json"))).eval()
+    # One rate until version 0.0.1, two since.
+    input_hz = int(model.sample_rate_input if hasattr(model, "sample_rate_input") else model.sample_rate)
+    output_hz = int(getattr(model, "sample_rate_output", input_hz))
 
     def code(waveform: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            values = torch.from_numpy(np.ascontiguousarray(waveform))[None]
+            values = torch.from_numpy(np.ascontiguousarray(waveform))[None]  # (1, samples)
             return model.toks_to_sig(model.sig_to_toks(values)).reshape(-1).numpy()
 
-    return code, rate_hz, int(getattr(model, "sample_rate_output", rate_hz))
+    return code, input_hz, output_hz
 
 
 def load_semanticodec(folder: str) -> tuple[Coder, int, int]:
-    """SemantiCodec at 100 tokens per second; its package reads files only."""
-    torch, package = _torch(), importlib.import_module("semanticodec")
+    """SemantiCodec at 100 tokens per second; its package reads files only, and reports on stdout."""
+    torch = _torch()
     cache = Path(folder).parents[2]  # snapshots/HASH inside the repository's folder inside the cache
-    model = package.SemantiCodec(token_rate=100, semantic_vocab_size=16384, cache_path=str(cache))
+    with contextlib.redirect_stdout(sys.stderr), _offline():
+        package = importlib.import_module("semanticodec")
+        model = package.SemantiCodec(token_rate=100, semantic_vocab_size=16384, cache_path=str(cache)).eval()
 
     def code(waveform: np.ndarray) -> np.ndarray:
         import soundfile
 
-        with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            torch.inference_mode(),
+            contextlib.redirect_stdout(sys.stderr),
+        ):
             path = Path(scratch) / "input.wav"
-            soundfile.write(path, waveform, 16000)
-            decoded = model.decode(model.encode(str(path)))
-        return np.asarray(decoded).reshape(-1)
+            soundfile.write(path, waveform, 16000, subtype="FLOAT")
+            decoded = model.decode(model.encode(str(path)))  # (1, 1, samples)
+        return np.asarray(decoded.cpu() if hasattr(decoded, "cpu") else decoded).reshape(-1)
 
     return code, 16000, 16000
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """The hub's client uses its cache alone."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 NEURAL_CODECS = (

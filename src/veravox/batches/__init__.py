@@ -6,8 +6,9 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Draw": "training",
+    "Draw": "pairing",
     "EpochSampler": "training",
+    "Pairing": "pairing",
     "TrainingWindows": "training",
     "Heard": "scoring",
     "hear": "scoring",

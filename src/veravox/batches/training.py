@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,57 +14,157 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from veravox.audio import WindowPolicy, read_audio
 from veravox.augment import build_chain
+from veravox.augment.curriculum import Probability, at_epoch
+from veravox.augment.synthesis.copies import SpoofedCopy, build_synthesis
+from veravox.batches.pairing import COPIES, Draw, Pairing
 from veravox.errors import TrainingError, VeravoxError
-from veravox.tables import BONA_FIDE, Protocol
+from veravox.tables import BONA_FIDE, SPOOF, Protocol
 
 STAGE_EPOCHS = 1_000_000
 """Stages count their epochs from multiples of this, so that no two draw alike."""
 
+MASKS = 0x3A5C
+"""Sets the numbers for masks apart from a draw's other noise."""
 
-class Draw(NamedTuple):
-    """One trial drawn: its noise is seeded by (seed, epoch, position), whichever worker loads it."""
 
-    epoch: int
-    position: int
+MIN_SPOOF_S = 0.1
+"""A window with less of a spoofed copy in it, at the edge of a piece, is bona fide."""
+
+RECORDED, COPIED, SPLICED = range(3)
+"""Kinds of windows: as recorded, a spoofed copy, a copy in parts of its original."""
+
+
+class Window(NamedTuple):
+    """What a draw becomes.
+
+    Attributes:
+        samples: (S,) float32.
+        target: 1.0 for bona fide.
+        trial: its index; that of the original for a copy.
+        numbers: in [0, 1), float32, shape (N,), that decide on masks of its features; zeros where there are none.
+        kind: `RECORDED`, `COPIED` or `SPLICED`.
+        attack_id: of a copy, its synthesis; None for what is recorded.
+        pieces: what is spoofed in it: (start_s, end_s, label) over all of it.
+    """
+
+    samples: np.ndarray
+    target: float
     trial: int
+    numbers: np.ndarray
+    kind: int
+    attack_id: str | None
+    pieces: tuple[tuple[float, float, str], ...]
+
+
+class Batch(NamedTuple):
+    """Windows (B, S), targets (B,), trial indices (B,), numbers for masks (B, N) and kinds (B,)."""
+
+    windows: torch.Tensor
+    targets: torch.Tensor
+    trials: torch.Tensor
+    numbers: torch.Tensor
+    kinds: torch.Tensor
 
 
 class TrainingWindows(Dataset):
-    """One random window of a trial, augmented before it is cropped.
+    """One random window of a trial, copied where the draw says so, and augmented before it is cropped.
+
+    A copy goes through the same noise and the same crop as its original, so that the two differ by the synthesis
+    alone. It is labelled by what is left after cropping: spoof if at least `MIN_SPOOF_S` of the window is.
 
     Args:
         protocol: with `path` and `label` for every trial.
         policy: the `random` window policy.
         augmentation: plain data for `build_chain`; built where it runs.
         seed: of the run.
+        masks: how many numbers decide on the masks of a window's features, and how often they are drawn: a
+            probability by epoch.
+        synthesis, splice_probability: plain data for `build_synthesis`; built where it runs.
+        first_epoch: of curricula, at which the stage starts.
     """
 
     def __init__(
-        self, protocol: Protocol, policy: WindowPolicy, augmentation: Sequence[Mapping[str, Any]], seed: int
+        self,
+        protocol: Protocol,
+        policy: WindowPolicy,
+        augmentation: Sequence[Mapping[str, Any]],
+        seed: int,
+        masks: tuple[int, Mapping[int, float]] = (0, {}),
+        synthesis: Sequence[Mapping[str, Any]] = (),
+        splice_probability: Probability = 0.0,
+        first_epoch: int = 0,
     ) -> None:
         protocol.require("path", "label")
         self.paths = protocol.audio_paths()
         self.targets = [float(label == BONA_FIDE) for label in protocol.frame["label"]]
         self.policy, self.seed = policy, seed
         self.augmentation = [dict(item) for item in augmentation]
+        self.masks, self.first_epoch = (masks[0], dict(masks[1])), first_epoch
+        self.synthesis, self.splice_probability = [dict(item) for item in synthesis], splice_probability
         self._chain: Any = None
+        self._copies: Any = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, draw: Draw) -> tuple[np.ndarray, float, int]:
-        """Window (S,) float32, 1.0 for bona fide, index of the trial."""
+    def __getitem__(self, draw: Draw) -> Window:
+        """The window of a draw.
+
+        Raises:
+            VeravoxError: naming the file and what failed.
+        """
         if self._chain is None:
             self._chain = build_chain(self.augmentation)
-        rng = np.random.default_rng((self.seed, draw.epoch, draw.position))
-        path, rate = self.paths[draw.trial], self.policy.sample_rate_hz
+            self._copies = build_synthesis(self.synthesis, self.splice_probability)
+        rng = np.random.default_rng((self.seed, draw.epoch, draw.noise))
+        path, rate, epoch = self.paths[draw.trial], self.policy.sample_rate_hz, self._curriculum_epoch(draw)
         waveform = read_audio(path, rate)
+        copy: SpoofedCopy | None = None
         try:
-            waveform = self._chain.at_epoch(draw.epoch % STAGE_EPOCHS)(waveform, rate, rng)
+            if draw.original is not None:
+                own = np.random.default_rng((self.seed, draw.epoch, draw.position, COPIES))
+                copy = self._copies.at_epoch(epoch).copy(waveform, rate, own)
+            heard = self._chain.at_epoch(epoch)(waveform if copy is None else copy.waveform, rate, rng)
         except VeravoxError as error:
             raise type(error)(f"{path!r}: {error}") from error
-        window = np.ascontiguousarray(self.policy.draw(waveform, rng), dtype=np.float32)
-        return window, self.targets[draw.trial], draw.trial
+        same = deepcopy(rng)
+        window = np.ascontiguousarray(self.policy.draw(heard, rng), dtype=np.float32)
+        numbers, target = self._numbers(draw), self.targets[draw.trial]
+        if copy is None:
+            whole = ((0.0, len(window) / rate, BONA_FIDE if target else SPOOF),)
+            return Window(window, target, draw.trial, numbers, RECORDED, None, whole)
+        spoofed = self.policy.draw(_spoofed(copy, len(waveform), len(heard), rate), same)
+        target = float(spoofed.sum() < MIN_SPOOF_S * rate)
+        kind = COPIED if len(copy.pieces) == 1 else SPLICED
+        return Window(window, target, draw.trial, numbers, kind, copy.attack_id, _pieces(spoofed, rate))
+
+    def _curriculum_epoch(self, draw: Draw) -> int:
+        return self.first_epoch + draw.epoch % STAGE_EPOCHS
+
+    def _numbers(self, draw: Draw) -> np.ndarray:
+        count, probability = self.masks
+        if not count:
+            return np.zeros(0, dtype=np.float32)
+        rng = np.random.default_rng((self.seed, draw.epoch, draw.noise, MASKS))
+        lot, numbers = rng.random(), rng.random(count, dtype=np.float32)
+        return numbers if lot < at_epoch(probability, self._curriculum_epoch(draw)) else np.zeros_like(numbers)
+
+
+def _spoofed(copy: SpoofedCopy, samples: int, heard: int, rate: int) -> np.ndarray:
+    """Which of `heard` samples are of a copy, whose `samples` the augmentation may have stretched."""
+    mask = np.zeros(samples, dtype=bool)
+    for start_s, end_s, label in copy.pieces:
+        mask[round(start_s * rate) : round(end_s * rate)] = label == SPOOF
+    return mask if heard == samples else mask[np.arange(heard) * samples // heard]
+
+
+def _pieces(spoofed: np.ndarray, rate: int) -> tuple[tuple[float, float, str], ...]:
+    """Stretches of one label, in seconds."""
+    borders = [0, *(np.flatnonzero(np.diff(spoofed)) + 1).tolist(), len(spoofed)]
+    return tuple(
+        (start / rate, end / rate, SPOOF if spoofed[start] else BONA_FIDE)
+        for start, end in itertools.pairwise(borders)
+    )
 
 
 class EpochSampler(Sampler[list[Draw]]):
@@ -77,6 +179,7 @@ class EpochSampler(Sampler[list[Draw]]):
         batch_size: over all ranks; the last batch may be smaller.
         seed: of the run.
         rank, ranks: this process takes every `ranks`-th draw of each batch.
+        pairing: what puts copies into batches.
     """
 
     def __init__(
@@ -88,6 +191,7 @@ class EpochSampler(Sampler[list[Draw]]):
         seed: int,
         rank: int = 0,
         ranks: int = 1,
+        pairing: Pairing | None = None,
     ) -> None:
         protocol.require(*balance)
         if draws < 1 or batch_size < ranks:
@@ -98,7 +202,7 @@ class EpochSampler(Sampler[list[Draw]]):
             strata.setdefault(key, []).append(index)
         self.strata = [np.array(strata[key]) for key in sorted(strata)]
         self.draws, self.batch_size, self.seed = draws, batch_size, seed
-        self.rank, self.ranks = rank, ranks
+        self.rank, self.ranks, self.pairing = rank, ranks, pairing
         self.epoch, self.first_batch = 0, 0
 
     def set_position(self, epoch: int, batch: int = 0) -> None:
@@ -124,17 +228,20 @@ class EpochSampler(Sampler[list[Draw]]):
         order = self.order(self.epoch)
         for batch in range(self.first_batch, len(self)):
             positions = range(batch * self.batch_size, min((batch + 1) * self.batch_size, self.draws))
+            draws = [Draw(self.epoch, position, int(order[position])) for position in positions]
+            if self.pairing is not None:
+                draws = self.pairing.paired(draws, batch)
             # Processes wait for one another: where a last batch is too small for all, some repeat its first draw.
-            mine = positions[self.rank :: self.ranks] or positions[:1]
-            yield [Draw(self.epoch, position, int(order[position])) for position in mine]
+            yield draws[self.rank :: self.ranks] or draws[:1]
 
 
-def _collate(items: list[tuple[np.ndarray, float, int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    windows, targets, indices = zip(*items, strict=True)
-    return (
-        torch.from_numpy(np.stack(windows)),
-        torch.tensor(targets, dtype=torch.float32),
-        torch.tensor(indices),
+def _collate(items: list[Window]) -> Batch:
+    return Batch(
+        torch.from_numpy(np.stack([item.samples for item in items])),
+        torch.tensor([item.target for item in items], dtype=torch.float32),
+        torch.tensor([item.trial for item in items]),
+        torch.from_numpy(np.stack([item.numbers for item in items])),
+        torch.tensor([item.kind for item in items]),
     )
 
 
@@ -143,7 +250,7 @@ def _leave_interrupts_to_the_main_process(worker: int) -> None:
 
 
 def training_loader(dataset: TrainingWindows, sampler: EpochSampler, workers: int) -> DataLoader:
-    """Batches (windows (B, S), targets (B,), trial indices (B,)) in the sampler's order; workers are spawned."""
+    """Batches in the sampler's order; workers are spawned."""
     options: dict[str, Any] = {}
     if workers:
         options = {

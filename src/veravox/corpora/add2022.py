@@ -15,20 +15,20 @@ from veravox.errors import CorpusError, suggest
 from veravox.tables import Protocol
 
 LAYOUT = Layout(
-    "a folder with ADD_train_dev/label/{train,dev}_label.txt and ADD2022_test/track1_label.txt",
+    "a folder with ADD_train_dev/{label/{train,dev}_label.txt,train/,dev/}, "
+    "ADD2022_test/{track1_label.txt,track1test/} and ADD2022track3.2_eval_R2/{track3_R2_label.txt,wav/}",
     (
         (Marker("ADD_train_dev/label/*_label.txt"),),
         (Marker("ADD2022_test/*label*.txt"),),
         (Marker("*3.2*/*label*.txt"),),
     ),
-    guess="the folders of the audio (ADD_train_dev/{train,dev}, ADD2022_test/track1test) and where the label file "
-    "of track 3.2 lies",
 )
 
 PUBLISHED = (
     Published({"track": "train"}, bonafide=3_012, spoof=24_072),
     Published({"track": "dev"}, bonafide=2_307, spoof=26_017),
     Published({"track": "1"}, trials=109_199),
+    Published({"track": "3.2"}, trials=126_861),
 )
 
 PARTS = {
@@ -37,8 +37,13 @@ PARTS = {
     "1": ("eval", ("ADD2022_test/track1_label.txt", "ADD2022_test/*track1*label*.txt"), "ADD2022_test/track1test"),
     "3.2": (
         "eval",
-        ("ADD2022_test/*track3*label*.txt", "*3.2*/*label*.txt", "*3.2*/*/*label*.txt"),
-        "ADD2022_test/track3.2test",
+        (
+            "ADD2022track3.2_eval_R2/track3_R2_label.txt",
+            "ADD2022_test/*track3*label*.txt",
+            "*3.2*/*label*.txt",
+            "*3.2*/*/*label*.txt",
+        ),
+        "ADD2022track3.2_eval_R2/wav",
     ),
 }
 """Track to its split, where its labels may lie, and where its audio should."""
@@ -48,7 +53,9 @@ EXAMPLE = Example(
         "ADD_train_dev/label/train_label.txt": "ADD_T_00000000.wav fake\nADD_T_00000001.wav genuine\n",
         "ADD_train_dev/label/dev_label.txt": "ADD_D_00000000.wav genuine\n",
         "ADD2022_test/track1_label.txt": "ADD_E_00000000.wav genuine\nADD_E_00000001.wav fake\n",
-        "ADD2022_test/track3.2_R2_label.txt": "ADD_E_00100000.wav fake A03\nADD_E_00100001.wav genuine -\n",
+        "ADD2022track3.2_eval_R2/track3_R2_label.txt": (
+            "ADD_E3_00126741.wav fake A03\nADD_E3_00126742.wav genuine -\n"
+        ),
     },
     audio=(
         "ADD_train_dev/train/ADD_T_00000000.wav",
@@ -56,8 +63,8 @@ EXAMPLE = Example(
         "ADD_train_dev/dev/ADD_D_00000000.wav",
         "ADD2022_test/track1test/ADD_E_00000000.wav",
         "ADD2022_test/track1test/ADD_E_00000001.wav",
-        "ADD2022_test/track3.2test/ADD_E_00100000.wav",
-        "ADD2022_test/track3.2test/ADD_E_00100001.wav",
+        "ADD2022track3.2_eval_R2/wav/ADD_E3_00126741.wav",
+        "ADD2022track3.2_eval_R2/wav/ADD_E3_00126742.wav",
     ),
     trials={
         "ADD_T_00000000": {"label": "spoof", "split": "train", "track": "train"},
@@ -65,8 +72,8 @@ EXAMPLE = Example(
         "ADD_D_00000000": {"label": "bonafide", "split": "dev"},
         "1/ADD_E_00000000": {"label": "bonafide", "split": "eval", "track": "1"},
         "1/ADD_E_00000001": {"label": "spoof"},
-        "3.2/ADD_E_00100000": {"label": "spoof", "attack_id": "A03", "track": "3.2"},
-        "3.2/ADD_E_00100001": {"label": "bonafide", "attack_id": None},
+        "3.2/ADD_E3_00126741": {"label": "spoof", "attack_id": "A03", "track": "3.2"},
+        "3.2/ADD_E3_00126742": {"label": "bonafide", "attack_id": None},
     },
 )
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
 from veravox.corpora.reading.assemble import PathLike, assemble, standard_split
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.listing import first_match
 from veravox.corpora.reading.rows import read_fields, with_labels
 from veravox.errors import CorpusError
 from veravox.tables import Protocol
 
 LAYOUT = Layout(
-    "a folder with Track1.2/testR2/{label.txt,wav/} (and train, dev, testR1 laid out alike)",
-    ((Marker("Track1.2/*/label.txt"),),),
-    guess="that train, dev and testR1 are laid out like testR2",
+    "a folder with Track1.2/{train,dev,testR1,testR2}/{label.txt,wav/}, or ADD2023track1.2_eval_R2/ alike",
+    ((Marker("Track1.2/*/label.txt"),), (Marker("*2023*1.2*/label.txt"),)),
 )
+GUESS = "that train and dev are laid out like the two test sets"
 
 PUBLISHED = (
     Published({"part": "train"}, bonafide=3_012, spoof=24_072),
@@ -24,7 +27,13 @@ PUBLISHED = (
     Published({"part": "testR2"}, trials=118_477),
 )
 
-PARTS = {"train": "train", "dev": "dev", "testR1": "eval", "testR2": "eval"}
+PARTS = {
+    "train": ("train", ("Track1.2/train", "*2023*1.2*train*")),
+    "dev": ("dev", ("Track1.2/dev", "*2023*1.2*dev*")),
+    "testR1": ("eval", ("Track1.2/testR1", "*2023*1.2*R1*")),
+    "testR2": ("eval", ("Track1.2/testR2", "*2023*1.2*R2*")),
+}
+"""Part to its split, and where it may lie."""
 
 EXAMPLE = Example(
     files={
@@ -32,16 +41,19 @@ EXAMPLE = Example(
             "ADD2023_T1.2R2_E_00000003.wav genuine\nADD2023_T1.2R2_E_00000004.wav fake\n"
         ),
         "Track1.2/dev/label.txt": "ADD2023_T1.2_D_00000001.wav fake\n",
+        "ADD2023track1.2_eval_R1/label.txt": "ADD2023_T1.2R1_E_00000000.wav fake\n",
     },
     audio=(
         "Track1.2/testR2/wav/ADD2023_T1.2R2_E_00000003.wav",
         "Track1.2/testR2/wav/ADD2023_T1.2R2_E_00000004.wav",
         "Track1.2/dev/wav/ADD2023_T1.2_D_00000001.wav",
+        "ADD2023track1.2_eval_R1/wav/ADD2023_T1.2R1_E_00000000.wav",
     ),
     trials={
         "ADD2023_T1.2R2_E_00000003": {"label": "bonafide", "split": "eval", "part": "testR2", "language": "zh"},
         "ADD2023_T1.2R2_E_00000004": {"label": "spoof"},
         "ADD2023_T1.2_D_00000001": {"label": "spoof", "split": "dev"},
+        "ADD2023_T1.2R1_E_00000000": {"label": "spoof", "split": "eval", "part": "testR1"},
     },
 )
 
@@ -55,21 +67,25 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
     """
     folder = LAYOUT.locate(root, "add2023")
     wanted, parts = standard_split(split), []
-    for part, name in PARTS.items():
-        key = folder / "Track1.2" / part / "label.txt"
-        if wanted not in (None, name) or not key.exists():
+    for part, (name, places) in PARTS.items():
+        key = first_match(folder, [f"{place}/label.txt" for place in places])
+        if key is None or wanted not in (None, name):
             continue
+        where = key.parent.relative_to(folder).as_posix()
         rows = with_labels(read_fields(key, ("file", "label")), key)
         stem = pl.col("file").str.replace(r"\.[^./]*$", "")
         parts.append(
             rows.with_columns(
                 stem.alias("utterance_id"),
-                (pl.lit(f"Track1.2/{part}/wav/") + stem).alias("file"),
+                (pl.lit(f"{where}/wav/") + stem).alias("file"),
                 pl.lit(name).alias("split"),
                 pl.lit(part).alias("part"),
                 pl.lit("zh").alias("language"),
             )
         )
     if not parts:
-        raise CorpusError(f"add2023: no label.txt of {split} lies below {str(folder / 'Track1.2')!r}")
-    return assemble("add2023", LAYOUT, folder, pl.concat(parts), split, ending=".wav")
+        raise CorpusError(f"add2023: no label.txt of {split} lies below {str(folder)!r}")
+    trials = pl.concat(parts)
+    guessed = not trials.filter(pl.col("split") != "eval").is_empty()
+    layout = replace(LAYOUT, guess=GUESS) if guessed else LAYOUT
+    return assemble("add2023", layout, folder, trials, split, ending=".wav")

@@ -18,6 +18,7 @@ LAYOUT = Layout(
 )
 
 PUBLISHED = (
+    Published({}, bonafide=18_452, spoof=163_114),
     Published({"phase": "eval"}, bonafide=14_816, spoof=133_360),
     Published({"phase": "progress"}, trials=16_464),
     Published({"phase": "hidden"}, trials=16_926),

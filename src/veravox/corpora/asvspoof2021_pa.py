@@ -18,7 +18,7 @@ LAYOUT = Layout(
 )
 
 PUBLISHED = (
-    Published({}, trials=943_110),
+    Published({}, bonafide=126_630, spoof=816_480),
     Published({"phase": "eval"}, bonafide=94_068, spoof=627_264),
     Published({"phase": "progress"}, trials=87_048),
     Published({"phase": "hidden"}, trials=134_730),

@@ -2,89 +2,162 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, matched
+from veravox.corpora.reading.assemble import PathLike, assemble, matched, say
 from veravox.corpora.reading.layout import Layout, Marker
 from veravox.corpora.reading.rows import read_fields, with_labels
+from veravox.errors import CorpusError, first_few
 from veravox.tables import BONA_FIDE, SPOOF, Protocol
 
 LAYOUT = Layout(
-    "a folder with train/, dev/, C1/ to C7/ (and A1/ to A3/) of F01_*.wav, and bona fide without that prefix",
-    ((Marker("C[1-7]/F0[1-9]_*"),), (Marker("label/*.txt"), Marker("train")), (Marker("train/F0[1-9]_*"),)),
-    guess="that a file beginning F01_ to F07_ is spoof by that codec, and every other bona fide, wherever "
-    "label/<folder>.txt is not there to say it",
+    "a folder with label/*.txt, train/, dev/ and test/{C1..C7,A1..A3}/ (or these without test/) of *.wav",
+    (
+        (Marker("label/*.txt", r"\.wav (real|fake)\b"),),
+        (Marker("test/[CA][1-7]/*"), Marker("train")),
+        (Marker("[CA][1-7]/[FL]*_*"),),
+        (Marker("test/[CA][1-7]/[FL]*_*"),),
+        (Marker("train/F0[1-9]_*"),),
+    ),
+    guess="where label/<folder>.txt is not there: that a file beginning F01_ to F07_ or L1_ to L3_ is spoof by "
+    "that codec or model, and every other bona fide",
 )
 
 PUBLISHED = (
-    Published({}, trials=1_058_216),
-    Published({"split": "train"}, trials=740_747),
+    Published({"condition": "train"}, bonafide=105_821, spoof=634_926),
+    Published({"condition": "dev"}, bonafide=13_228, spoof=79_368),
+    *(Published({"condition": f"C{codec}"}, bonafide=13_228, spoof=13_228) for codec in range(1, 7)),
+    Published({"condition": "C7"}, bonafide=13_228, spoof=132_277),
+    Published({"condition": "A1"}, trials=8_902),
+    Published({"condition": "A2"}, trials=8_902),
+    Published({"condition": "A3"}, trials=99_112),
+)
+"""C1 to C7 hold the same 13,228 bona fide recordings: the folders have more files than the 1,058,216 made."""
+
+FOLDERS = (
+    r"^(?:test/)?(?P<condition>train|dev|val|C[1-7]|A[1-3])/(?P<name>(?:(?P<attack_id>F0[1-7]|L[1-3])_)?[^/]+)$"
 )
 
-FOLDERS = r"^(?P<folder>train|dev|C[1-7]|A[1-3])/(?P<name>(?:(?P<attack_id>[FL]\d\d)_)?[^/]+)$"
-
 EXAMPLE = Example(
-    files={"label/A1.txt": "L01_000001.wav fake\n000001.wav real\n"},
+    files={
+        "label/C7.txt": "SSB13650058.wav real 0\nF07_SSB13650058.wav fake 7\n",
+        "label/dev.txt": "p258_054.wav real 0\nF01_p258_054.wav fake 1\nF02_p258_054.wav fake 2\n",
+        "label/A1.txt": "p247_284.wav real L1\nL1_p247_284.wav fake L1\n",
+    },
     audio=(
-        "C1/F01_SSB00050001.wav",
-        "C1/SSB00050001.wav",
-        "C7/F07_p225_001.wav",
-        "train/F03_p226_004.wav",
-        "dev/p227_001.wav",
-        "A1/L01_000001.wav",
-        "A1/000001.wav",
+        "test/C7/SSB13650058.wav",
+        "test/C7/F07_SSB13650058.wav",
+        "dev/p258_054.wav",
+        "dev/F01_p258_054.wav",
+        "dev/F02_p258_054.wav",
+        "test/A1/p247_284.wav",
+        "test/A1/L1_p247_284.wav",
+        "train/F03_SSB18370167.wav",
+        "train/SSB18370167.wav",
     ),
     trials={
-        "C1/F01_SSB00050001": {"label": "spoof", "attack_id": "F01", "split": "eval"},
-        "C1/SSB00050001": {"label": "bonafide", "attack_id": None, "text_id": "SSB00050001"},
-        "C7/F07_p225_001": {"label": "spoof", "attack_id": "F07", "text_id": "p225_001", "speaker_id": "p225"},
-        "train/F03_p226_004": {"label": "spoof", "split": "train", "speaker_id": "p226"},
-        "dev/p227_001": {"label": "bonafide", "split": "dev"},
-        "A1/L01_000001": {"label": "spoof", "split": "eval", "condition": "A1"},
-        "A1/000001": {"label": "bonafide"},
+        "C7/SSB13650058": {"label": "bonafide", "attack_id": None, "split": "eval", "speaker_id": "SSB1365"},
+        "C7/F07_SSB13650058": {"label": "spoof", "attack_id": "F07", "text_id": "SSB13650058", "condition": "C7"},
+        "dev/p258_054": {"label": "bonafide", "split": "dev", "speaker_id": "p258", "language": "en"},
+        "dev/F01_p258_054": {"label": "spoof", "attack_id": "F01"},
+        "dev/F02_p258_054": {"label": "spoof", "attack_id": "F02", "text_id": "p258_054"},
+        "A1/p247_284": {"label": "bonafide", "attack_id": None},
+        "A1/L1_p247_284": {
+            "label": "spoof",
+            "attack_id": "L1",
+            "condition": "A1",
+            "path": "test/A1/L1_p247_284.wav",
+        },
+        "train/F03_SSB18370167": {"label": "spoof", "split": "train", "attack_id": "F03", "language": "zh"},
+        "train/SSB18370167": {"label": "bonafide"},
     },
 )
 
 
 @CORPORA.register("codecfake")
 def protocol(root: PathLike, split: str | None = None) -> Protocol:
-    """Every file of the folders; the label files decide where they are there, the names elsewhere.
+    """The trials of the label files; of a folder without one, its files, labelled by their names.
 
     Source:
         Xie et al., The Codecfake dataset and countermeasures, TASLP 2025.
     """
     folder = LAYOUT.locate(root, "codecfake")
-    rows = matched("codecfake", folder, FOLDERS)
-    by_name = pl.when(pl.col("attack_id").is_null()).then(pl.lit(BONA_FIDE)).otherwise(pl.lit(SPOOF))
-    rows = rows.with_columns(
-        by_name.alias("label"), pl.col("name").str.replace(r"^[FL]\d\d_", "").alias("text_id")
-    )
-    rows = _with_label_files(folder, rows)
-    trials = rows.with_columns(
-        pl.col("folder").replace_strict({"train": "train", "dev": "dev"}, default="eval").alias("split"),
-        pl.col("folder").alias("condition"),
-        pl.col("text_id").str.extract(r"^(p\d{3}|SSB\d{4})").alias("speaker_id"),
-        pl.when(pl.col("label") == SPOOF).then("attack_id").alias("attack_id"),
-    ).drop("folder", "name")
-    return assemble("codecfake", LAYOUT, folder, trials, split)
-
-
-def _with_label_files(folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the labels of `label/<folder>.txt` (`file label ...`) in place of those guessed by name."""
-    parts = []
-    for key in sorted((folder / "label").glob("*.txt")):
-        if key.name.startswith("."):
-            continue
-        listed = with_labels(read_fields(key, ("file", "label"), more=True), key)
-        stem = pl.col("file").str.replace(r"\.[^./]*$", "")
-        parts.append(
-            listed.select((pl.lit(f"{key.stem}/") + stem).alias("utterance_id"), pl.col("label").alias("said"))
+    folders = _folders(folder)
+    keys = {name: folder / "label" / f"{name}.txt" for name in ("train", "dev", "val", *CONDITIONS)}
+    keys = {name: key for name, key in keys.items() if key.exists()}
+    absent = [key.name for name, key in keys.items() if name not in folders]
+    if absent:
+        say(
+            f"codecfake: the folders of {first_few(absent, 12)} are not here; their trials are left out",
+            "left out",
         )
+    parts = [_listed(keys[name], name, folders[name]) for name in folders if name in keys]
+    unlisted = [place for name, place in folders.items() if name not in keys]
+    if unlisted:
+        parts.append(_by_name(folder, unlisted))
     if not parts:
-        return rows
-    said = pl.concat(parts).unique("utterance_id", keep="first", maintain_order=True)
-    rows = rows.join(said, on="utterance_id", how="left", maintain_order="left")
-    return rows.with_columns(pl.coalesce("said", "label").alias("label")).drop("said")
+        raise CorpusError(f"codecfake: none of train, dev, test, C1 to C7, A1 to A3 lies in {str(folder)!r}")
+    rows = pl.concat(parts, how="diagonal")
+    trials = rows.with_columns(
+        pl.col("condition").replace_strict({"train": "train", "dev": "dev"}, default="eval").alias("split"),
+        pl.col("text_id").str.extract(r"^(p\d{3}|SSB\d{4})").alias("speaker_id"),
+        pl.when(pl.col("text_id").str.contains(r"^p\d{3}_")).then(pl.lit("en")).alias("language"),
+        pl.when(pl.col("label") == SPOOF).then("attack_id").alias("attack_id"),
+    ).with_columns(
+        pl.when(pl.col("text_id").str.starts_with("SSB"))
+        .then(pl.lit("zh"))
+        .otherwise("language")
+        .alias("language")
+    )
+    layout = LAYOUT if unlisted else replace(LAYOUT, guess="")
+    return assemble("codecfake", layout, folder, trials, split, list(folders.values()), ending=".wav")
+
+
+CONDITIONS = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "A1", "A2", "A3")
+
+
+def _folders(folder: Path) -> dict[str, str]:
+    """Each part that is here, to its folder relative to ROOT."""
+    places = {name: (name, f"test/{name}") for name in ("train", "dev", "val", *CONDITIONS)}
+    found = {
+        name: next((place for place in two if (folder / place).is_dir()), None) for name, two in places.items()
+    }
+    return {name: place for name, place in found.items() if place}
+
+
+def _listed(key: Path, name: str, place: str) -> pl.DataFrame:
+    """The trials of a label file: `file real|fake method`, the method being a codec's number, or L1 to L3."""
+    rows = with_labels(read_fields(key, ("file", "label", "method"), more=True), key)
+    stem = pl.col("file").str.replace(r"\.[^./]*$", "")
+    return rows.select(
+        (pl.lit(f"{_condition(name)}/") + stem).alias("utterance_id"),
+        (pl.lit(f"{place}/") + stem).alias("file"),
+        "label",
+        pl.lit(_condition(name)).alias("condition"),
+        stem.str.replace(r"^(?:F0[1-7]|L[1-3])_", "").alias("text_id"),
+        pl.col("method").str.replace(r"^([1-7])$", "F0$1").alias("attack_id"),
+    )
+
+
+def _by_name(folder: Path, places: list[str]) -> pl.DataFrame:
+    """The files of folders without a label file."""
+    rows = matched("codecfake", folder, FOLDERS, places)
+    condition = pl.col("condition").replace({"val": "dev"})
+    stem = pl.col("path").str.replace(r"\.[^./]*$", "")
+    by_name = pl.when(pl.col("attack_id").is_null()).then(pl.lit(BONA_FIDE)).otherwise(pl.lit(SPOOF))
+    return rows.select(
+        pl.concat_str(condition, "name", separator="/").alias("utterance_id"),
+        stem.alias("file"),
+        by_name.alias("label"),
+        condition.alias("condition"),
+        pl.col("name").str.replace(r"^(?:F0[1-7]|L[1-3])_", "").alias("text_id"),
+        "attack_id",
+    )
+
+
+def _condition(name: str) -> str:
+    return "dev" if name == "val" else name

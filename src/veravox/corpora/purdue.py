@@ -11,10 +11,11 @@ from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "a folder with <generator>/*.wav or <generator>/<part>/*.wav",
-    guess="that every top folder is a generator, and every audio file below it spoof; auto cannot recognise it",
+    guess="that every top folder is a generator, named for it, and every audio file below it spoof; auto cannot "
+    "recognise it",
 )
 
-PUBLISHED: tuple[Published, ...] = ()
+PUBLISHED = (Published({}, spoof=25_000),)
 
 EXAMPLE = Example(
     audio=(
@@ -50,7 +51,8 @@ def protocol(
     Args:
         ljspeech: folder of LJSpeech-1.1, a bona fide companion.
         librispeech: folder of LibriSpeech, the other one.
-        bona_fide_trials: how many to draw from both (the papers have 11,126); all if None.
+        bona_fide_trials: how many to draw from both (the papers have 24,226: all of LJSpeech, and 11,126 of
+            LibriSpeech: dev-clean and a part of train-clean-100); all if None.
         seed: of the draw.
     """
     folder = LAYOUT.locate(root, "purdue")

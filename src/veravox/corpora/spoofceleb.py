@@ -17,9 +17,9 @@ LAYOUT = Layout(
 )
 
 PUBLISHED = (
-    Published({"split": "train"}, trials=2_540_421),
-    Published({"split": "dev"}, trials=55_741),
-    Published({"split": "eval"}, trials=91_130),
+    Published({"split": "train"}, bonafide=230_948, spoof=2_309_473),
+    Published({"split": "dev"}, bonafide=7_963, spoof=47_778),
+    Published({"split": "eval"}, bonafide=9_113, spoof=82_017),
 )
 
 PARTS = {"train": "train", "development": "dev", "evaluation": "eval"}
@@ -29,16 +29,19 @@ EXAMPLE = Example(
         "metadata/train.csv": "file,speaker,attack\na00/id10001/1zcIwhmdeo4-00001.flac,id10001,a00\n"
         "a01/id10001/1zcIwhmdeo4-00001.flac,id10001,a01\n",
         "metadata/evaluation.csv": "file,speaker,attack\na15/id10270/5r0dWxy17C8-00001.flac,id10270,a15\n",
+        "metadata/development.csv": "file,speaker,attack\na00/id10318/YYsxcZ5saac-00002-006.flac,id10318,a00\n",
     },
     audio=(
         "flac/train/a00/id10001/1zcIwhmdeo4-00001.flac",
         "flac/train/a01/id10001/1zcIwhmdeo4-00001.flac",
         "flac/evaluation/a15/id10270/5r0dWxy17C8-00001.flac",
+        "flac/development/a00/id10318/YYsxcZ5saac-00002-006.flac",
     ),
     trials={
         "train/a00/id10001/1zcIwhmdeo4-00001": {"label": "bonafide", "attack_id": None, "split": "train"},
         "train/a01/id10001/1zcIwhmdeo4-00001": {"label": "spoof", "attack_id": "a01", "speaker_id": "id10001"},
         "evaluation/a15/id10270/5r0dWxy17C8-00001": {"label": "spoof", "split": "eval"},
+        "development/a00/id10318/YYsxcZ5saac-00002-006": {"label": "bonafide", "split": "dev"},
     },
 )
 

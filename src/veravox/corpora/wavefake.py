@@ -10,8 +10,14 @@ from veravox.corpora.reading.layout import Layout, Marker
 from veravox.tables import Protocol
 
 LAYOUT = Layout(
-    "a folder with generated_audio/{ljspeech_*,jsut_*,common_voices_*}/*.wav",
-    ((Marker("generated_audio/ljspeech_*"),), (Marker("generated_audio/jsut_*"),)),
+    "a folder with generated_audio/{ljspeech_*,jsut_*,common_voices_*}/*.wav, or these folders themselves",
+    (
+        (Marker("generated_audio/ljspeech_*"),),
+        (Marker("generated_audio/jsut_*"),),
+        (Marker("ljspeech_*gan*/*.*"),),
+        (Marker("ljspeech_waveglow/*.*"),),
+        (Marker("jsut_*gan*/*.*"),),
+    ),
 )
 
 PUBLISHED = (Published({}, spoof=117_985),)
@@ -69,8 +75,9 @@ def protocol(
         Frank and Schönherr, WaveFake: a data set to facilitate audio deepfake detection, NeurIPS 2021.
     """
     folder = LAYOUT.locate(root, "wavefake")
-    pattern = r"^generated_audio/(?P<source_id>ljspeech|jsut|common_voices)_(?P<attack_id>[^/]+)/(?P<name>[^/]+)$"
-    rows = matched("wavefake", folder, pattern, ("generated_audio",))
+    inside = "generated_audio" if (folder / "generated_audio").is_dir() else ""
+    sets = r"(?P<source_id>ljspeech|jsut|common_voices)_(?P<attack_id>[^/]+)/(?P<name>[^/]+)$"
+    rows = matched("wavefake", folder, f"^{inside and inside + '/'}{sets}", (inside,))
     japanese = pl.col("source_id") == "jsut"
     original = r"(LJ\d{3}-\d{4}|BASIC5000_\d+)"
     trials = rows.with_columns(

@@ -1,4 +1,4 @@
-"""fairseq checkpoints of wav2vec 2.0, XLS-R and HuBERT, converted to the Hugging Face file format."""
+"""fairseq checkpoints of wav2vec 2.0, XLS-R, HuBERT and WavLM, converted to the Hugging Face file format."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ NAMES = (
         r"encoder\.layers\.(\d+)\.self_attn\.(k_proj|v_proj|q_proj|out_proj)\.(\w+)",
         r"encoder.layers.\1.attention.\2.\3",
     ),
+    (
+        r"encoder\.layers\.(\d+)\.self_attn\.grep_linear\.(\w+)",
+        r"encoder.layers.\1.attention.gru_rel_pos_linear.\2",
+    ),
+    (r"encoder\.layers\.(\d+)\.self_attn\.grep_a", r"encoder.layers.\1.attention.gru_rel_pos_const"),
+    (
+        r"encoder\.layers\.(\d+)\.self_attn\.relative_attention_bias\.weight",
+        r"encoder.layers.\1.attention.rel_attn_embed.weight",
+    ),
     (r"encoder\.layers\.(\d+)\.self_attn_layer_norm\.(\w+)", r"encoder.layers.\1.layer_norm.\2"),
     (r"encoder\.layers\.(\d+)\.fc1\.(\w+)", r"encoder.layers.\1.feed_forward.intermediate_dense.\2"),
     (r"encoder\.layers\.(\d+)\.fc2\.(\w+)", r"encoder.layers.\1.feed_forward.output_dense.\2"),
@@ -50,7 +59,7 @@ def convert_fairseq(
     """Write the encoder of a fairseq checkpoint as a folder that the front end `ssl` takes as its model.
 
     Args:
-        path: `.pt` file, as the authors of wav2vec 2.0, XLS-R or HuBERT published it.
+        path: `.pt` file, as the authors of wav2vec 2.0, XLS-R, HuBERT or WavLM published it.
         configuration: `config.json` of the same model in the Hugging Face format, or the folder that holds it.
         out: folder to write: `config.json` and `model.safetensors`.
     Raises:
@@ -77,8 +86,10 @@ def read_configuration(path: Path) -> dict[str, Any]:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"no readable config.json at {str(path)!r}: {error}") from error
-    if not isinstance(config, dict) or config.get("model_type") not in ("wav2vec2", "hubert"):
-        raise ConfigurationError(f"{str(file)!r} is not the configuration of a wav2vec 2.0 or HuBERT model")
+    if not isinstance(config, dict) or config.get("model_type") not in ("wav2vec2", "hubert", "wavlm"):
+        raise ConfigurationError(
+            f"{str(file)!r} is not the configuration of a wav2vec 2.0, XLS-R, HuBERT or WavLM model"
+        )
     return config
 
 
@@ -93,12 +104,19 @@ def configuration_differences(
     full = require("transformers", EXTRA).AutoConfig.for_model(**config).to_dict()
     found = _told_by_weights(weights)
     told = {"encoder_attention_heads": "num_attention_heads", "layer_norm_first": "do_stable_layer_norm"}
+    is_wavlm = "num_buckets" in found
+    if is_wavlm:
+        told["max_distance"] = "max_bucket_distance"
     found |= {theirs: settings[ours] for ours, theirs in told.items() if settings.get(ours) is not None}
-    return [
+    differences = [
         f"{name} is {value!r} in the checkpoint, {full.get(name)!r} in the configuration"
         for name, value in found.items()
         if full.get(name) != value
     ]
+    if is_wavlm != (full["model_type"] == "wavlm"):
+        here = "has WavLM's relative positions" if is_wavlm else "has no relative positions"
+        differences.insert(0, f"the checkpoint {here}, model_type in the configuration is {full['model_type']!r}")
+    return differences
 
 
 def _told_by_weights(weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -107,7 +125,7 @@ def _told_by_weights(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
     convolutions = count(r"feature_extractor\.conv_layers\.(\d+)\.0\.weight")
     if not convolutions or "encoder.layers.0.fc1.weight" not in weights:
-        raise CheckpointError("these are not the weights of a fairseq wav2vec 2.0 or HuBERT encoder")
+        raise CheckpointError("these are not the weights of a fairseq wav2vec 2.0, HuBERT or WavLM encoder")
     first = [weights[f"feature_extractor.conv_layers.{index}.0.weight"] for index in range(convolutions)]
     positions = weights.get("encoder.pos_conv.0.weight_v")
     normalised = "feature_extractor.conv_layers.1.2.1.weight" in weights
@@ -120,6 +138,9 @@ def _told_by_weights(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         "feat_extract_norm": "layer" if normalised else "group",
         "conv_bias": "feature_extractor.conv_layers.0.0.bias" in weights,
     }
+    relative = weights.get("encoder.layers.0.self_attn.relative_attention_bias.weight")
+    if relative is not None:
+        found["num_buckets"], found["num_attention_heads"] = relative.shape
     if positions is not None:
         found["num_conv_pos_embeddings"] = positions.shape[2]
         found["num_conv_pos_embedding_groups"] = positions.shape[0] // positions.shape[1]
@@ -179,10 +200,13 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's settings, wherever the version of fairseq put them; empty if it stored none."""
+    """The model's settings, wherever the version of fairseq put them; empty if it stored none.
+
+    WavLM's are `cfg` itself, of other models a part of it.
+    """
     described = content.get("cfg") or {}
     model = described.get("model") if isinstance(described, Mapping) else None
-    for candidate in (model, content.get("args")):
+    for candidate in (model, content.get("args"), described):
         if isinstance(candidate, argparse.Namespace):
             return vars(candidate)
         if isinstance(candidate, Mapping):

@@ -16,6 +16,7 @@ from veravox.models.experts.aasist import WINDOW_SAMPLES
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 LINEAR = ("weight", "bias")
+RECURRENT = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def _fields(theirs: str, ours: str, fields: tuple[str, ...]) -> dict[str, str]:
@@ -84,7 +85,30 @@ def aasist_names() -> dict[str, str]:
     return names | _fields("out_layer", "head", LINEAR)
 
 
-IMPORTABLE: Mapping[str, Callable[[], dict[str, str]]] = {"aasist": aasist_names, "aasist_l": aasist_names}
+def rawnet2_names() -> dict[str, str]:
+    """Names in the checkpoints of the ASVspoof 2021 baseline RawNet2, to names in our `rawnet2`."""
+    names = {**_fields("first_bn", "normalise", NORM), **_fields("bn_before_gru", "before_memory", NORM)}
+    for index in range(6):
+        theirs, ours = f"block{index}.0", f"blocks.{index}"
+        if index:
+            names |= _fields(f"{theirs}.bn1", f"{ours}.enter_normalise", NORM)
+        names |= _fields(f"{theirs}.conv1", f"{ours}.enter", LINEAR)
+        names |= _fields(f"{theirs}.bn2", f"{ours}.normalise", NORM)
+        names |= _fields(f"{theirs}.conv2", f"{ours}.leave", LINEAR)
+        names |= _fields(f"fc_attention{index}.0", f"{ours}.scale", LINEAR)
+    names |= _fields("block2.0.conv_downsample", "blocks.2.skip", LINEAR)
+    for layer in range(3):
+        names |= {f"gru.{part}_l{layer}": f"memory.{part}_l{layer}" for part in RECURRENT}
+    return names | _fields("fc1_gru", "embed", LINEAR) | _fields("fc2_gru", "head", LINEAR)
+
+
+IMPORTABLE: Mapping[str, Callable[[], dict[str, str]]] = {
+    "aasist": aasist_names,
+    "aasist_l": aasist_names,
+    "rawnet2": rawnet2_names,
+}
+OPTIONS: Mapping[str, Mapping[str, object]] = {"rawnet2": {"published": True}}
+"""What an expert must be told to compute as its official weights want."""
 
 
 def import_checkpoint(path: str | os.PathLike[str], expert: str) -> Checkpoint:
@@ -92,7 +116,7 @@ def import_checkpoint(path: str | os.PathLike[str], expert: str) -> Checkpoint:
 
     Args:
         path: a state dict, as `torch.save` writes it.
-        expert: what it is: `aasist` or `aasist_l`.
+        expert: what it is: `aasist`, `aasist_l`, or `rawnet2` (ASVspoof 2021 baseline).
     Raises:
         ConfigurationError: if weights of this expert cannot be imported.
         CheckpointError: if the file is no state dict, or a name or shape in it does not fit; each is named.
@@ -103,7 +127,7 @@ def import_checkpoint(path: str | os.PathLike[str], expert: str) -> Checkpoint:
     spec = DetectorSpec.parse(
         {
             "front_ends": {"waveform": "waveform"},
-            "experts": {expert: {"front_end": "waveform", "name": expert}},
+            "experts": {expert: {"front_end": "waveform", "name": expert, **OPTIONS.get(expert, {})}},
             "window_s": WINDOW_SAMPLES / 16000,
         }
     )

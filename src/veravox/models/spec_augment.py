@@ -12,8 +12,8 @@ class SpecAugment(nn.Module):
     """Blank random bands and stretches of each item; in evaluation mode it gives back what it got.
 
     Widths are uniform from 0 to their limit, places uniform; every item of a batch has its own. A blanked
-    cell becomes the mean of its item, so that no level jumps. Draws come from a generator of the module's own
-    on the CPU: they neither disturb nor depend on other random numbers.
+    cell becomes the mean of its item, so that no level jumps. The numbers that decide are given, or come from a
+    generator of the module's own on the CPU: they neither disturb nor depend on other random numbers.
 
     Args:
         frequency_masks: bands blanked per item.
@@ -49,28 +49,37 @@ class SpecAugment(nn.Module):
         """Start the draws anew, e.g. per epoch, so that a resumed run equals an unbroken one."""
         self._generator.manual_seed(seed)
 
-    def forward(self, features: Tensor) -> Tensor:
+    @property
+    def numbers(self) -> int:
+        """How many random numbers decide on the masks of one item."""
+        return 2 * (self.frequency_masks + self.time_masks)
+
+    def forward(self, features: Tensor, numbers: Tensor | None = None) -> Tensor:
         """Blank parts of spectral features.
 
         Args:
             features: shape (B, F, T): F bins, T frames.
+            numbers: in [0, 1), shape (B, `numbers`); zeros blank nothing. Drawn here where none are given.
         Returns:
             The same shape and type; a new tensor in training mode.
         """
         if not self.training:
             return features
         batch, bins, frames = features.shape
+        if numbers is None:
+            numbers = torch.rand(batch, self.numbers, generator=self._generator)
+        numbers = numbers.to(features.device)
         widest = min(self.max_frequency_bins, bins // (self.frequency_masks + 1))
         longest = min(self.max_time_frames, int(self.max_time_share * frames))
-        blank = self._blank(batch, bins, self.frequency_masks, widest)[:, :, None]
-        blank = blank | self._blank(batch, frames, self.time_masks, longest)[:, None, :]
-        means = features.mean(dim=(1, 2), keepdim=True)
-        return torch.where(blank.to(features.device), means, features)
+        bands, stretches = numbers.split([2 * self.frequency_masks, 2 * self.time_masks], dim=1)
+        blank = _blank(bands, bins, widest)[:, :, None] | _blank(stretches, frames, longest)[:, None, :]
+        return torch.where(blank, features.mean(dim=(1, 2), keepdim=True), features)
 
-    def _blank(self, batch: int, size: int, masks: int, widest: int) -> Tensor:
-        """Which of `size` places are blanked, shape (B, size), on the CPU."""
-        draws = torch.rand(2, batch, masks, 1, generator=self._generator)
-        width = (draws[0] * (widest + 1)).floor()
-        start = (draws[1] * (size - width + 1)).floor()
-        places = torch.arange(size)
-        return ((places >= start) & (places < start + width)).any(dim=1)
+
+def _blank(numbers: Tensor, size: int, widest: int) -> Tensor:
+    """Which of `size` places are blanked, shape (B, size): half of the numbers are widths, half are starts."""
+    draws = numbers.reshape(len(numbers), 2, -1, 1)
+    width = (draws[:, 0] * (widest + 1)).floor()
+    start = (draws[:, 1] * (size - width + 1)).floor()
+    places = torch.arange(size, device=numbers.device)
+    return ((places >= start) & (places < start + width)).any(dim=1)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from veravox.recipes import RECIPES
 from veravox.recipes._parts import DOMAINS, JOINT, domain_experts, mixture_recipe
 from veravox.training.recipe import Recipe, Stage
 
 
-def mele(name: str, description: str, gate: str, domains: Sequence[str] = DOMAINS, joint: bool = True) -> Recipe:
+def mele(
+    name: str,
+    description: str,
+    gate: str,
+    domains: Sequence[str] = DOMAINS,
+    joint: bool = True,
+    **detector: Any,
+) -> Recipe:
     """LCNNs on one shared log-mel, one a domain.
 
     Args:
@@ -19,13 +27,14 @@ def mele(name: str, description: str, gate: str, domains: Sequence[str] = DOMAIN
         domains: values of the protocol's `domain`. The papers' were ASVspoof 2019 LA, Fake-or-Real, ADD 2022 and
             In-the-Wild (2025a); ASVspoof 2019, Fake-or-Real, MLAAD and In-the-Wild (2025b).
         joint: whether a joint stage follows.
+        detector: further fields of the detector.
     """
     owners = domain_experts(domains)
     stages = [Stage("experts", "experts", {"domains": owners})]
     if joint:
         stages.append(Stage("joint", "joint", {**JOINT, "balance": ["label", "domain"]}))
     experts = {owner: {"front_end": "log_mel", "name": "lcnn"} for owner in owners}
-    return mixture_recipe(name, description, experts, gate, stages, mix="mele-2025")
+    return mixture_recipe(name, description, experts, gate, stages, mix="mele-2025", **detector)
 
 
 @RECIPES.register("average_ensemble")
@@ -58,6 +67,16 @@ def mele_cat(domains: Sequence[str] = DOMAINS) -> Recipe:
 def mele_att(domains: Sequence[str] = DOMAINS) -> Recipe:
     """MELE-Att of 2025b: experts' embeddings attend to one another."""
     return mele("mele_att", "Four domain LCNNs, attention gate (MELE-Att)", "attention", domains)
+
+
+@RECIPES.register("mele_sparse")
+def mele_sparse(domains: Sequence[str] = DOMAINS) -> Recipe:
+    """Hard routing: the gate sees the log-mel and chooses one expert a window; the others are not run."""
+    description = "Four domain LCNNs, gate on the log-mel, only the chosen expert is run"
+    router = {"name": "top_k", "k": 1, "noise": 0.5}
+    plan = mele("mele_sparse", description, "features_conv", domains, router=router)
+    joint = replace(plan.stages[1], overrides={**plan.stages[1].overrides, "load_balance_weight": 0.01})
+    return replace(plan, stages=(plan.stages[0], joint))
 
 
 @RECIPES.register("mele_partition")

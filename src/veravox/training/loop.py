@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 
 from veravox import __version__
 from veravox.audio import window_policy
+from veravox.augment import build_chain, build_synthesis
+from veravox.batches.training import COPIED, SPLICED, Batch
 from veravox.errors import EvaluationError, TrainingError
 from veravox.files import write_json, write_text
 from veravox.models.checkpoint import Checkpoint, write_checkpoint
@@ -38,6 +41,9 @@ from veravox.training.state import (
 from veravox.training.steps import Steps
 from veravox.training.track import Progress, Tracker, no_progress
 from veravox.training.trials import protocol_hash, refuse_eval
+
+SUMS = 6
+"""Of an epoch: loss, windows; of these bona fide ones, copies, splices, splices cut where they are bona fide."""
 
 OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
@@ -71,6 +77,8 @@ class Run:
         say: Callable[[str], None],
     ) -> None:
         refuse_eval(train, dev)
+        build_chain(recipe.augmentation)  # a missing folder or package is an error before anything is written
+        build_synthesis(recipe.synthesis, recipe.splice_probability)
         self.recipe, self.train, self.dev, self.out = recipe, train, dev, out
         self.device, self.workers, self.ranks = device, workers, ranks
         self.progress, self.say = progress, say
@@ -82,7 +90,7 @@ class Run:
         self.development = Development(dev, self.policy, progress)
         self.stopping = False
         self.position = {"stage": 0, "epoch": 0, "batch": 0, "step": 0}
-        self.sums: list[float] = [0.0, 0.0]
+        self.sums: list[float] = [0.0] * SUMS
         torch.manual_seed(recipe.seed)
         self.detector = Detector(recipe.detector).to(device)
         for index, stage in enumerate(recipe.stages):
@@ -110,7 +118,8 @@ class Run:
             self.ranks.barrier()
             return None
         state = read_state(path)
-        if state["recipe"] != self.recipe.to_yaml() or state["data"] != self._data_hashes():
+        begun = Recipe.parse(yaml.safe_load(state["recipe"]))  # fields that came later have their defaults
+        if begun.to_yaml() != self.recipe.to_yaml() or state["data"] != self._data_hashes():
             raise TrainingError(
                 f"{str(path)!r} belongs to another recipe or other data; resume with the same ones"
             )
@@ -120,7 +129,8 @@ class Run:
         return {"train": protocol_hash(self.train), "dev": protocol_hash(self.dev)}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self.position, self.sums = dict(state["position"]), list(state["sums"])
+        self.position, sums = dict(state["position"]), list(state["sums"])
+        self.sums = sums + [0.0] * (SUMS - len(sums))
         self.detector.load_state_dict(state["weights"])
         self.bests = {name: Best(**best) for name, best in state["bests"].items()}
         self.optimiser_state = state["optimiser"]
@@ -146,6 +156,25 @@ class Run:
             "random": random,
         }
         write_state(self.out / STATE_NAME, state)
+
+    def count(self, loss: float, batch: Batch) -> None:
+        """Add a step to the sums of the epoch."""
+        bona_fide, copied, spliced = batch.targets == 1, batch.kinds == COPIED, batch.kinds == SPLICED
+        windows = len(batch.targets)
+        counts = [one.sum().item() for one in (bona_fide, copied, spliced, spliced & bona_fide)]
+        self.sums = [each + more for each, more in zip(self.sums, (loss * windows, windows, *counts), strict=True)]
+
+    def _drawn(self) -> dict[str, int]:
+        """What the epoch's windows were, over all processes: their labels are those that the loss saw."""
+        totals = self.ranks.total(torch.tensor(self.sums[1:], device=self.device)).tolist()
+        windows, bona_fide, copies, splices, cuts = (round(total) for total in totals)
+        return {
+            "bonafide": bona_fide,
+            "spoof": windows - bona_fide,
+            "copies": copies,
+            "splices": splices,
+            "bonafide_parts_of_splices": cuts,
+        }
 
     def stages(self) -> bool:
         """Do all stages that are not done; False if stopped by a signal, with the state saved."""
@@ -215,7 +244,9 @@ class Run:
             "dev_expert_eer": result.expert_eers,
             "improved": improved,
         }
-        self.sums = [0.0, 0.0]
+        if self.recipe.synthesis:
+            record["drawn"] = self._drawn()
+        self.sums = [0.0] * SUMS
         if self.tracker is not None:
             self.tracker.write(self.position["step"], record)
             experts = ", ".join(f"{name} {100 * eer:.2f}" for name, eer in result.expert_eers.items())
@@ -289,7 +320,8 @@ def fit(
         "metrics": {"dev_eer": result.eer, "dev_expert_eer": result.expert_eers},
         "steps": run.position["step"],
     }
-    limits = training_limits(train, recipe.augmentation, recipe.seed)
+    last = recipe.first_epoch(len(recipe.stages)) - 1
+    limits = training_limits(train, recipe.augmentation, recipe.seed, epoch=last)
     try:
         checkpoint = calibrated_on_dev(run.detector, dev, run.policy, result.judged, limits, provenance)
     except EvaluationError as error:

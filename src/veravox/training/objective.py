@@ -13,6 +13,7 @@ from veravox.models.mixture import LEAST_WINDOWS, no_gradient_of
 from veravox.models.routers import load_imbalance
 from veravox.training.division import Division
 from veravox.training.losses import expert_losses, gate_entropy, mixture_loss, own_losses
+from veravox.training.masking import FeatureMasks
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Stage, Training
 
@@ -20,12 +21,15 @@ from veravox.training.recipe import Stage, Training
 class _Mixed(nn.Module):
     """The mixture judges every window: logits (B,), expert logits, gate weights, gate logits (B, E)."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, masks: FeatureMasks | None) -> None:
         super().__init__()
-        self.detector = detector
+        self.detector, self.masks = detector, masks
 
-    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        output = self.detector(windows)
+    def forward(self, windows: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if self.masks is None or numbers is None:
+            output = self.detector(windows)
+        else:
+            output = self.detector.judge(self.masks(self.detector.hear(windows), numbers), windows)
         return output.logits, output.expert_logits, output.gate_weights, output.gate_logits
 
 
@@ -35,12 +39,14 @@ class _Own(nn.Module):
     Windows of others would also enter an expert's batch norms. An expert with too few for them sits the batch out.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, masks: FeatureMasks | None) -> None:
         super().__init__()
-        self.detector = detector
+        self.detector, self.masks = detector, masks
 
-    def forward(self, windows: Tensor, owned: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, windows: Tensor, owned: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor]:
         features = self.detector.hear(windows)
+        if self.masks is not None and numbers is not None:
+            features = self.masks(features, numbers)
         columns = []
         heard = owned & (owned.sum(dim=0) >= LEAST_WINDOWS)
         for index, (name, item) in enumerate(self.detector.spec.experts.items()):
@@ -48,7 +54,8 @@ class _Own(nn.Module):
             rows = heard[:, index].nonzero().squeeze(1)
             column = windows.new_zeros(len(windows))
             if len(rows):
-                logits = expert(features[item.front_end][rows]).logits
+                heard_by_it = features[item.front_end].unflatten(0, (len(windows), -1))[rows].flatten(0, 1)
+                logits = expert(heard_by_it).logits.reshape(len(rows), -1).mean(dim=1)  # over segments
                 column = column.index_copy(0, rows, logits.to(column.dtype))
             else:
                 # Joined to the loss all the same: processes that train together wait for every gradient.
@@ -66,6 +73,7 @@ class Objective:
         division: which expert learns from which trial.
         ranks: this process among those that train together.
         device: where to compute.
+        masks: what masks features, by the numbers that come with a batch.
     """
 
     def __init__(
@@ -76,12 +84,13 @@ class Objective:
         division: Division,
         ranks: Ranks,
         device: torch.device,
+        masks: FeatureMasks | None = None,
     ) -> None:
         self.detector, self.stage, self.training = detector, stage, training
-        self.ranks, self.device = ranks, device
+        self.ranks, self.device, self.masks = ranks, device, masks
         detector.runs_all = self.needs_all
         self.owned = None if division.owned is None else torch.from_numpy(division.owned)
-        self.model: nn.Module = _Mixed(detector) if self.owned is None else _Own(detector)
+        self.model: nn.Module = _Mixed(detector, masks) if self.owned is None else _Own(detector, masks)
         if ranks.count > 1:
             devices = [ranks.local_rank] if device.type == "cuda" else None
             self.model = nn.parallel.DistributedDataParallel(self.model, device_ids=devices)
@@ -89,9 +98,9 @@ class Objective:
 
     @property
     def needs_all(self) -> bool:
-        """Whether every expert must judge every window: it has a loss of its own, or teaches the gate alone."""
+        """Whether every expert judges every window: for its own loss, to teach the gate alone, or for masks."""
         training = self.training
-        alone = self.stage.trains == "experts"
+        alone = self.stage.trains == "experts" or self.masks is not None
         return alone or bool(training.expert_loss_weight) or not training.mixture_loss_weight
 
     @property
@@ -101,7 +110,8 @@ class Objective:
         if self.stage.trains == "experts" or not mixture.router.sparse:
             return None
         if mixture.spares_experts and self.needs_all:
-            return "experts that are not chosen are run all the same, for their own losses or to teach the gate"
+            why = "for masks" if self.masks is not None else "for their own losses or to teach the gate"
+            return f"experts that are not chosen are run all the same, {why}"
         return mixture.routing
 
     def _part_experts_from_gate(self) -> list[Any]:
@@ -121,20 +131,21 @@ class Objective:
             hook.remove()
         self.detector.runs_all = False
 
-    def __call__(self, windows: Tensor, targets: Tensor, trials: Tensor) -> Tensor:
-        """The loss, a scalar, of windows (B, S) with targets (B,) of the stage's trials (B,)."""
+    def __call__(self, windows: Tensor, targets: Tensor, trials: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """The loss, a scalar, of windows (B, S) with targets (B,) of the stage's trials (B,); see `Batch`."""
         windows, targets = windows.to(self.device), targets.to(self.device)
+        numbers = None if numbers is None else numbers.to(self.device)
         smoothing = self.training.label_smoothing
         if self.owned is not None:
             owned = self.owned[trials].to(self.device)
             with _precision(self.training.precision, self.device):
-                expert_logits, heard = self.model(windows, owned)
+                expert_logits, heard = self.model(windows, owned, numbers)
             share = heard if self.training.class_weights is None else heard * self._class_weights(targets)[:, None]
             # Gradients are averaged over processes; this makes it the mean over all their windows.
             counts = self.ranks.total(share.sum(dim=0).float()) / self.ranks.count
             return own_losses(expert_logits, targets, smoothing, share, counts).sum()
         with _precision(self.training.precision, self.device):
-            logits, expert_logits, gate_weights, gate_logits = self.model(windows)
+            logits, expert_logits, gate_weights, gate_logits = self.model(windows, numbers)
         if self.stage.trains == "experts":
             return expert_losses(expert_logits, targets, smoothing, self._trial_weights(targets)).sum()
         return self._joint(logits, expert_logits, gate_weights, gate_logits, targets)

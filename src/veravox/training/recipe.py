@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from veravox.augment.chain import check_chain
+from veravox.augment.synthesis.copies import copied_share
 from veravox.corpora import named_mixes
 from veravox.errors import ConfigurationError, suggest
 from veravox.models.detector import DetectorSpec
 from veravox.registry import check_options
+from veravox.training.masking import FeatureMasks
 from veravox.training.sharpness_aware import SharpnessAware
 
 
@@ -143,6 +146,11 @@ class Recipe:
         stages: in order.
         training: shared by all stages.
         augmentation: what training batches go through, in order; see `veravox.augment.build_chain`.
+        spec_augment: masks on features in training: options of `SpecAugment`, `probability` and `front_ends`; None
+            for none. See `veravox.training.masking.FeatureMasks`.
+        synthesis: copy-synthesis: which share of the bona fide windows get a spoofed copy in their batch, by which
+            synthesis; see `veravox.augment.build_synthesis` and `veravox.batches.Pairing`.
+        splice_probability: how often such a copy replaces only parts of its original; a number or a curriculum.
         policy: window policy for dev scores and calibration.
         hop_s: of the sliding policy; None for whole windows.
         mix: the named data set that the paper trained on, which `veravox protocol mix NAME` builds; any other data
@@ -156,6 +164,9 @@ class Recipe:
     stages: tuple[Stage, ...]
     training: Training = field(default_factory=Training)
     augmentation: tuple[Mapping[str, Any], ...] = ()
+    spec_augment: Mapping[str, Any] | None = None
+    synthesis: tuple[Mapping[str, Any], ...] = ()
+    splice_probability: float | Mapping[int, float] = 0.0
     policy: Literal["first", "middle", "sliding"] = "sliding"
     hop_s: float | None = None
     mix: str | None = None
@@ -168,6 +179,9 @@ class Recipe:
             raise ConfigurationError(
                 f"recipe {self.name!r}: unknown mix {self.mix!r}; {suggest(self.mix, named_mixes())}"
             )
+        check_chain(self.augmentation)
+        self.feature_masks()
+        self.copied_share()
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"recipe {self.name!r}: stage names must differ, got {names}")
@@ -177,6 +191,18 @@ class Recipe:
     def stage_training(self, index: int) -> Training:
         """What holds in a stage: the shared training with the stage's overrides."""
         return replace(self.training, **self.stages[index].overrides)
+
+    def first_epoch(self, index: int) -> int:
+        """The epoch of curricula at which a stage starts: they go on over all stages, counted at full length."""
+        return sum(self.stage_training(before).epochs for before in range(index))
+
+    def feature_masks(self) -> FeatureMasks | None:
+        """What masks features in training, if anything does."""
+        return None if self.spec_augment is None else FeatureMasks(self.spec_augment, self.detector)
+
+    def copied_share(self) -> Callable[[int], float]:
+        """The share of bona fide windows that get a spoofed copy, by epoch."""
+        return copied_share(self.synthesis, self.splice_probability)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data; `parse` reads it back."""
@@ -189,6 +215,9 @@ class Recipe:
             "mix": self.mix,
             "detector": self.detector.to_dict(),
             "augmentation": _plain(list(self.augmentation)),
+            "spec_augment": _plain(self.spec_augment),
+            "synthesis": _plain(list(self.synthesis)),
+            "splice_probability": _plain(self.splice_probability),
             "training": _plain(dataclasses.asdict(self.training)),
             "stages": [stage.to_dict() for stage in self.stages],
         }
@@ -214,8 +243,9 @@ class Recipe:
             values["training"] = Training(**(values["training"] or {}))
         if "stages" in values:
             values["stages"] = tuple(Stage.parse(item) for item in values["stages"] or ())
-        if "augmentation" in values:
-            values["augmentation"] = tuple(values["augmentation"] or ())
+        for name in ("augmentation", "synthesis"):
+            given = values.get(name, ())
+            values[name] = tuple(given or ()) if given is None or isinstance(given, list | tuple) else given
         check_options("recipe", cls, values)
         return cls(**values)
 

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from veravox.audio import WindowPolicy
-from veravox.batches.training import STAGE_EPOCHS, EpochSampler, TrainingWindows, training_loader
+from veravox.batches.pairing import Pairing
+from veravox.batches.training import STAGE_EPOCHS, Batch, EpochSampler, TrainingWindows, training_loader
 from veravox.errors import TrainingError
 from veravox.models.detector import SAMPLE_RATE_HZ
+from veravox.training.division import Division
 from veravox.training.objective import Objective
 from veravox.training.parts import Groups, hold_frozen_parts
 from veravox.training.recipe import Stage, Training
@@ -44,7 +46,17 @@ class Steps:
         window = run.recipe.detector.window_samples
         policy = WindowPolicy("random", window, window, SAMPLE_RATE_HZ)
         division = run.divisions[run.position["stage"]]
-        dataset = TrainingWindows(division.train, policy, run.recipe.augmentation, run.recipe.seed)
+        index, masks = run.position["stage"], run.recipe.feature_masks()
+        dataset = TrainingWindows(
+            division.train,
+            policy,
+            run.recipe.augmentation,
+            run.recipe.seed,
+            masks=(masks.numbers, masks.probability) if masks else (0, {}),
+            synthesis=run.recipe.synthesis,
+            splice_probability=run.recipe.splice_probability,
+            first_epoch=run.recipe.first_epoch(index),
+        )
         draws = training.draws or len(division.train)
         self.sampler = EpochSampler(
             division.train,
@@ -54,13 +66,24 @@ class Steps:
             run.recipe.seed,
             run.ranks.rank,
             run.ranks.count,
+            self._pairing(division),
         )
         self.loader = training_loader(dataset, self.sampler, run.workers)
         self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
-        self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device)
+        self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device, masks)
         self.first_epoch = run.recipe.stages.index(stage) * STAGE_EPOCHS
         if self.objective.routing and run.ranks.leads:
             run.say(f"{stage.name}: {self.objective.routing}")
+
+    def _pairing(self, division: Division) -> Pairing | None:
+        recipe = self.run.recipe
+        if not recipe.synthesis:
+            return None
+        share, start = recipe.copied_share(), recipe.first_epoch(self.run.position["stage"])
+        # Epochs of draws count on from another number in every stage; those of curricula go on over all.
+        return Pairing(
+            division.train, division.balance, lambda epoch: share(start + epoch % STAGE_EPOCHS), recipe.seed
+        )
 
     def epoch(self) -> bool:
         """Do the rest of the current epoch; False if a signal asks to stop."""
@@ -72,9 +95,9 @@ class Steps:
         what = f"{self.stage.name} {position['epoch'] + 1}/{self.training.epochs}"
         with run.progress(what, len(self.sampler)) as advance:
             advance(position["batch"])
-            for windows, targets, trials in self.loader:
-                loss = self._one(windows, targets, trials)
-                run.sums = [run.sums[0] + loss * len(targets), run.sums[1] + len(targets)]
+            for batch in self.loader:
+                loss = self._one(batch)
+                run.count(loss, batch)
                 position["batch"] += 1
                 position["step"] += 1
                 advance(1)
@@ -82,25 +105,26 @@ class Steps:
                     return False
         return True
 
-    def _one(self, windows: Tensor, targets: Tensor, trials: Tensor) -> float:
+    def _one(self, batch: Batch) -> float:
         self._schedule()
         if self.sharp is not None:
             loss = self.sharp.step(
                 self.optimiser,
-                lambda: self.objective(windows, targets, trials),  # the step itself checks that it is finite
+                # The step itself checks that it is finite.
+                lambda: self.objective(batch.windows, batch.targets, batch.trials, batch.numbers),
                 model=self.run.detector,
                 before_update=self._clip,
             )
             return float(loss)
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self._loss(windows, targets, trials)
+        loss = self._loss(batch)
         loss.backward()
         self._clip()
         self.optimiser.step()
         return float(loss.detach())
 
-    def _loss(self, windows: Tensor, targets: Tensor, trials: Tensor) -> Tensor:
-        loss = self.objective(windows, targets, trials)
+    def _loss(self, batch: Batch) -> Tensor:
+        loss = self.objective(batch.windows, batch.targets, batch.trials, batch.numbers)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is not finite at step {self.run.position['step']}; lower the learning rate "

@@ -10,7 +10,7 @@ import typer
 
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A foreign PyTorch file: a state dict.")],
-    expert: Annotated[str, typer.Option(help="Whose weights they are: aasist, aasist_l, or ssl (fairseq).")],
+    expert: Annotated[str, typer.Option(help="Whose weights: aasist, aasist_l, rawnet2, or ssl (fairseq).")],
     out: Annotated[Path, typer.Option(help="Folder (or .safetensors file) to write.")],
     config: Annotated[
         Path | None, typer.Option(help="For ssl: config.json of the same model, or its folder.")
@@ -19,8 +19,8 @@ def command(
 ) -> None:
     """Make a veravox checkpoint of published weights; what does not fit is named, and nothing is written.
 
-    With --expert ssl FILE is a fairseq encoder (wav2vec 2.0, XLS-R, HuBERT), and what is written is a folder
-    that the front end ssl takes as its model.
+    With --expert ssl FILE is a fairseq encoder (wav2vec 2.0, XLS-R, HuBERT, WavLM), and what is written is a
+    folder that the front end ssl takes as its model.
     """
     if expert == "ssl":
         _convert(file, config, out, json_output)

@@ -72,6 +72,18 @@ def _print(report: Report, allowed: list[str]) -> None:
     for finding in report.findings:
         word = "FAULT" if finding in report.faults(allowed) else "allowed" if finding.fault else "remark"
         print(f"{word}: {KINDS[finding.kind]} ({finding.kind}): {show.printable(finding.message)}")
-    faults = len(report.faults(allowed))
+    faults = report.faults(allowed)
+    others = len(report.findings) - len(faults)
     unopened = "" if report.audio else "; audio was not opened"
-    print(f"{faults} faults, {len(report.findings) - faults} remarks{unopened}")
+    print(f"{_count(len(faults), 'fault')}, {_count(others, 'remark')}{unopened}")
+    by_design = sorted({finding.kind for finding in faults} & BY_DESIGN)
+    if by_design:
+        print(f"where that is by design: {' '.join(f'--allow {kind}' for kind in by_design)}")
+
+
+BY_DESIGN = {"speaker", "text", "source", "generator", "duplicate", "pair"}
+"""Faults that some protocols have on purpose."""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

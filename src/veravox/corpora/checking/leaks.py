@@ -38,12 +38,15 @@ def shared_values(trials: pl.DataFrame) -> Iterator[Finding]:
         if kind == "generator" and "label" in rows.columns:
             rows = rows.filter(pl.col("label") == SPOOF)
         counts = rows.group_by(pl.col(column).alias("value"), "set").len("trials")
-        for first, second, values, trials_there in _pairs(counts):
-            message = (
-                f"{first} and {second} share {len(values)} {plural} ({trials_there} trials of {second}): "
-                f"{first_few(values)}"
-            )
-            yield Finding(kind, message, values)
+        sizes = dict((rows if kind == "generator" else trials).group_by("set").len().iter_rows())
+        different = dict(counts.group_by("set").len().iter_rows())
+        what = "spoof trials" if kind == "generator" else "trials"
+        for first, second, values, shared in _pairs(counts):
+            whole = sizes[second]
+            share = f"all {whole}" if shared == whole else f"{shared} of {whole}"
+            of = f"{len(values)} of {different[second]} {plural} of {second} are in {first} too"
+            message = f"{of} ({share} {what}): {first_few(values)}"
+            yield Finding(kind, message, values, (first, second))
 
 
 def _pairs(counts: pl.DataFrame) -> Iterator[tuple[str, str, list[str], int]]:
@@ -74,6 +77,9 @@ def separated_pairs(trials: pl.DataFrame) -> Iterator[Finding]:
     )
     originals = trials.select(pl.col("utterance_id").alias("pair_of"), pl.col("set").alias("other"))
     apart = copies.join(originals, on="pair_of").filter(pl.col("set") != pl.col("other"))
-    if len(apart):
-        ids = apart["utterance_id"].to_list()
-        yield Finding("pair", f"{len(ids)} copies lie in another set than their original: {first_few(ids)}", ids)
+    for (here, there), rows in apart.sort("set", "other", maintain_order=True).group_by(
+        "set", "other", maintain_order=True
+    ):
+        ids = rows["utterance_id"].to_list()
+        message = f"{len(ids)} copies (pair_of) lie in {here}, their originals in {there}: {first_few(ids)}"
+        yield Finding("pair", message, ids, (str(here), str(there)))

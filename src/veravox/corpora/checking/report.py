@@ -40,11 +40,13 @@ class Finding:
         kind: of `KINDS`.
         message: one line.
         items: the trials, files or values concerned, all of them.
+        sets: the two sets that share them, of a leak.
     """
 
     kind: str
     message: str
     items: Sequence[str] = ()
+    sets: Sequence[str] = ()
 
     @property
     def fault(self) -> bool:
@@ -86,6 +88,7 @@ class Report:
                     "kind": finding.kind,
                     "fault": finding.fault and finding.kind not in allow,
                     "message": finding.message,
+                    "sets": list(finding.sets),
                     "items": list(finding.items),
                 }
                 for finding in self.findings

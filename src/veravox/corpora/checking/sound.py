@@ -69,11 +69,22 @@ def near(trials: pl.DataFrame) -> Iterator[Finding]:
     codes = [np.asarray(item, np.uint32) for item in heard["codes"]]
     frames = [np.asarray(item, np.uint16) for item in heard["frames"]]
     pairs = near_duplicates(codes, frames)
-    names = heard.select("trial", "set").with_row_index("place")
+    if "pair_of" not in heard.columns:
+        heard = heard.with_columns(pl.lit(None, dtype=pl.String).alias("pair_of"))
+    names = heard.select("trial", "set", "utterance_id", "pair_of", "label").with_row_index("place")
     pairs = pairs.join(names, left_on="first", right_on="place").join(
         names, left_on="second", right_on="place", suffix="_other"
     )
-    pairs = pairs.sort("share", "trial", descending=[True, False])
+    same = pl.col("pair_of").eq_missing(pl.col("pair_of_other")) & pl.col("pair_of").ne_missing("")
+    declared = (
+        (pl.col("pair_of") == pl.col("utterance_id_other"))
+        | (pl.col("pair_of_other") == pl.col("utterance_id"))
+        | (same & pl.col("pair_of").is_not_null())
+    ).fill_null(False)
+    pairs = pairs.with_columns(
+        declared.alias("declared"),
+        (pl.col("label") != pl.col("label_other")).fill_null(False).alias("both"),
+    ).sort("declared", "share", "trial", descending=[False, True, False])
     shown = pairs.select(
         pl.concat_str(
             "trial",
@@ -84,16 +95,17 @@ def near(trials: pl.DataFrame) -> Iterator[Finding]:
             pl.lit("%)"),
         ).alias("pair"),
         (pl.col("set") != pl.col("set_other")).alias("across"),
+        "declared",
+        "both",
     )
-    across = shown.filter(pl.col("across"))["pair"].to_list()
-    if across:
-        message = f"{len(across)} pairs in different sets sound nearly alike: {first_few(across)}"
-        yield Finding("near-duplicate", message, across)
-    within = shown.filter(~pl.col("across"))["pair"].to_list()
-    if within:
-        yield Finding(
-            "near-copy", f"{len(within)} pairs within a set sound nearly alike: {first_few(within)}", within
-        )
+    for kind, where in (("near-duplicate", "in different sets"), ("near-copy", "within a set")):
+        found = shown.filter(pl.col("across") == (kind == "near-duplicate"))
+        if len(found):
+            items = found["pair"].to_list()
+            known = f", {found['declared'].sum()} declared by pair_of" if found["declared"].any() else ""
+            mixed = f", {found['both'].sum()} a bona fide with a spoof" if found["both"].any() else ""
+            message = f"{len(items)} pairs {where} sound nearly alike{known}{mixed}: {first_few(items)}"
+            yield Finding(kind, message, items)
 
 
 def one_sided(trials: pl.DataFrame) -> Iterator[Finding]:

@@ -46,5 +46,8 @@ def load_npy_object(path: str | os.PathLike[str]) -> Any:
                 raise CorpusError(f"{str(path)!r} holds an array of {dtype}, not a dictionary")
             content = _PlainUnpickler(file).load()
         return content.item() if isinstance(content, np.ndarray) else content
-    except (OSError, ValueError, EOFError, pickle.UnpicklingError, IndexError, AttributeError, TypeError) as error:
-        raise CorpusError(f"{str(path)!r} cannot be read as segment labels: {error}") from error
+    except CorpusError:
+        raise
+    except Exception as error:  # a damaged header or pickle raises whatever its reader stumbles over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CorpusError(f"{str(path)!r} cannot be read as segment labels: {reason}") from error

@@ -75,7 +75,11 @@ def read_fields(
 
 
 def read_headed(
-    path: str | os.PathLike[str], needed: Sequence[str], separator: str = ",", quoted: bool = True
+    path: str | os.PathLike[str],
+    needed: Sequence[str],
+    separator: str = ",",
+    quoted: bool = True,
+    header: str | None = None,
 ) -> pl.DataFrame:
     """Rows of a file WITH a header, by the names in it, whatever their order.
 
@@ -84,12 +88,13 @@ def read_headed(
         needed: names that must be there.
         separator: between columns.
         quoted: False where a quotation mark is a plain character of the text (MLAAD).
+        header: first column of the header, where lines of another kind may stand above it (DiffSSD).
     Returns:
         All columns as text, and `line_number`.
     Raises:
         CorpusError: for a missing column (with the nearest name) or a line with another number of columns.
     """
-    rows = _split_quoted(path, separator) if quoted else _split_plain(path, separator)
+    rows = _split_quoted(path, separator, header) if quoted else _split_plain(path, separator)
     missing = [name for name in needed if name not in rows.columns]
     if missing:
         found = [name for name in rows.columns if name != LINE]
@@ -109,8 +114,13 @@ def _split_plain(path: str | os.PathLike[str], separator: str) -> pl.DataFrame:
     return rows[1:].with_columns(pl.col(texts).replace("", None))
 
 
-def _split_quoted(path: str | os.PathLike[str], separator: str) -> pl.DataFrame:
+def _split_quoted(path: str | os.PathLike[str], separator: str, header: str | None = None) -> pl.DataFrame:
     text = read_text(path)
+    above = 0
+    if header is not None:
+        lines = text.splitlines(keepends=True)
+        above = next((n for n, line in enumerate(lines) if line.split(separator)[0].strip() == header), 0)
+        text = "".join(lines[above:])
     try:
         rows = pl.read_csv(text.encode(), separator=separator, infer_schema=False, null_values=[""])
     except pl.exceptions.PolarsError as error:
@@ -119,7 +129,8 @@ def _split_quoted(path: str | os.PathLike[str], separator: str) -> pl.DataFrame:
     stripped = [name.strip() for name in rows.columns]
     if len(set(stripped)) == len(stripped):
         rows.columns = stripped
-    return rows.with_columns(pl.int_range(2, len(rows) + 2, dtype=pl.Int64).alias(LINE))
+    first = above + 2
+    return rows.with_columns(pl.int_range(first, len(rows) + first, dtype=pl.Int64).alias(LINE))
 
 
 def with_labels(rows: pl.DataFrame, path: str | os.PathLike[str], column: str = "label") -> pl.DataFrame:

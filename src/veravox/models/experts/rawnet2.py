@@ -17,12 +17,15 @@ SHORTEST_SAMPLES = SINC_TAPS - 1 + POOL ** (BLOCKS + 1)
 class ScaledBlock(nn.Module):
     """(B, C_in, T) to (B, C_out, T // 3): two convolutions with a skip, then each channel scaled.
 
-    The scale s is the sigmoid of a linear map of the channels' means, and the output x s + s.
+    The scale s is the sigmoid of a linear map of the channels' means, and the output x s + s. In the published
+    code, a batch norm and activation of the input are computed and then discarded; their weights are kept, and
+    take no part.
     """
 
-    def __init__(self, size_in: int, size_out: int, first: bool) -> None:
+    def __init__(self, size_in: int, size_out: int, first: bool, published: bool) -> None:
         super().__init__()
-        self.enter_normalise = None if first else nn.BatchNorm1d(size_in)
+        self.enter_normalise = None if first else nn.BatchNorm1d(size_in).requires_grad_(not published)
+        self.published = published
         self.enter = nn.Conv1d(size_in, size_out, 3, padding=1)
         self.normalise = nn.BatchNorm1d(size_out)
         self.leave = nn.Conv1d(size_out, size_out, 3, padding=1)
@@ -31,7 +34,7 @@ class ScaledBlock(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         hidden = inputs
-        if self.enter_normalise is not None:
+        if self.enter_normalise is not None and not self.published:
             hidden = functional.leaky_relu(self.enter_normalise(inputs), 0.3)
         hidden = functional.leaky_relu(self.normalise(self.enter(hidden)), 0.3)
         outputs = self.leave(hidden)
@@ -49,6 +52,8 @@ class RawNet2(Expert):
         widths: channels of the first two and of the last four blocks.
         hidden: size of the recurrent layers and of the embedding.
         layers: recurrent layers.
+        published: let blocks convolve their input as it is, like the code of the ASVspoof 2021 baseline, whose
+            weights want that; else normalised and activated first, as the paper draws it.
 
     Source:
         Tak et al., End-to-End Anti-Spoofing with RawNet2, ICASSP 2021, with its fixed mel-spaced filters.
@@ -66,6 +71,7 @@ class RawNet2(Expert):
         widths: tuple[int, int] = (20, 128),
         hidden: int = 1024,
         layers: int = 3,
+        published: bool = False,
     ) -> None:
         super().__init__()
         if len(feature_shape) != 1 or feature_shape[0] < SHORTEST_SAMPLES:
@@ -77,7 +83,9 @@ class RawNet2(Expert):
         self.register_buffer("filters", mel_sinc_filters(SINC_FILTERS, SINC_TAPS), persistent=False)
         self.normalise = nn.BatchNorm1d(SINC_FILTERS)
         sizes = [(SINC_FILTERS, low), (low, low), (low, high), *[(high, high)] * 3]
-        self.blocks = nn.Sequential(*(ScaledBlock(*size, first=index == 0) for index, size in enumerate(sizes)))
+        self.blocks = nn.Sequential(
+            *(ScaledBlock(*size, index == 0, published) for index, size in enumerate(sizes))
+        )
         self.before_memory = nn.BatchNorm1d(high)
         self.memory = nn.GRU(high, hidden, layers, batch_first=True)
         self.embed = nn.Linear(hidden, hidden)
