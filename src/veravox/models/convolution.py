@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 
 
 class _Convolution(torch.autograd.Function):
@@ -27,7 +28,7 @@ class _Convolution(torch.autograd.Function):
         inputs, weight = ctx.saved_tensors
         to_inputs = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
-            to_inputs = nn.grad.conv2d_input(inputs.shape, weight, gradient, padding=ctx.padding)
+            to_inputs = conv2d_input(inputs.shape, weight, gradient, padding=ctx.padding)
         if ctx.needs_input_grad[1]:
             to_weight = weight_gradient(inputs, gradient, weight.shape[2:], ctx.padding)
         if ctx.needs_input_grad[2]:
