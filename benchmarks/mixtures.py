@@ -62,11 +62,11 @@ class PlainEnhancedMixture(nn.Module):
         return (weights * logits).sum(dim=1)
 
 
-def lcnn_mixture(gate: str, router: Any = "soft") -> Detector:
+def lcnn_mixture(gate: str, router: Any = "soft", names: tuple[str, ...] = NAMES) -> Detector:
     torch.manual_seed(0)
     spec = {
         "front_ends": {"mel": "log_mel"},
-        "experts": {name: {"front_end": "mel", "name": "lcnn"} for name in NAMES},
+        "experts": {name: {"front_end": "mel", "name": "lcnn"} for name in names},
         "gate": gate,
         "router": router,
     }
@@ -140,6 +140,24 @@ def top_1_inference() -> tuple[float, float, float]:
     return routed, alone, all_run
 
 
+def top_1_training() -> tuple[float, float, float]:
+    router = {"name": "top_k", "k": 1, "noise": 1.0}
+    sparse = lcnn_mixture("features_conv", router).train()
+    dense = lcnn_mixture("features_conv", {**router, "train_all": True}).train()
+    single = lcnn_mixture("uniform", names=NAMES[:1]).train()
+    windows = 0.1 * torch.randn(16, SAMPLES)
+    routed, alone, all_run = medians(*(training_step(one, windows) for one in (sparse, single, dense)))
+    return routed, alone, all_run
+
+
+def half_budget_inference() -> tuple[float, float]:
+    half = lcnn_mixture("features_conv", {"name": "budget", "budget": 0.5}).eval()
+    dense = lcnn_mixture("features_conv").eval()
+    windows = 0.1 * torch.randn(16, SAMPLES)
+    spared, all_run = medians(inference(half, windows), inference(dense, windows))
+    return spared, all_run
+
+
 def main() -> None:
     torch.set_num_threads(1)
     slow, fast = enhanced_training()
@@ -156,6 +174,15 @@ def main() -> None:
         f"  one expert {alone:.3f} s   all four {all_run:.3f} s   top 1 {routed:.3f} s   "
         f"{routed / alone:.2f} of one expert (wanted 1.2), {all_run / routed:.2f} times faster than all"
     )
+    routed, alone, all_run = top_1_training()
+    print("training step, top 1 of 4 LCNNs, gate sees the log-mel, batch 16")
+    print(
+        f"  one expert {alone:.3f} s   all four {all_run:.3f} s   top 1 {routed:.3f} s   "
+        f"{routed / alone:.2f} of one expert, {all_run / routed:.2f} times faster than all"
+    )
+    spared, all_run = half_budget_inference()
+    print("inference, a budget of half of 4 LCNNs, gate sees the log-mel, batch 16")
+    print(f"  all four {all_run:.3f} s   half {spared:.3f} s   {spared / all_run:.2f} of all")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,8 @@ def test_experts_that_are_not_chosen_are_not_run_and_the_score_is_the_same(k, wi
         )
         assert sum(runs["mel"]) == int(chosen[:, :2].any(dim=1).sum())
         assert all(len(calls) <= 1 for calls in runs.values())
-        dense = detector.judge(detector.hear(windows), windows)
+        detector.runs_all = True
+        dense = detector(windows)
     torch.testing.assert_close(sparse.logits, dense.logits, atol=1e-6, rtol=1e-5)
     assert torch.equal(sparse.gate_weights, dense.gate_weights)
     assert sparse.expert_logits.isnan().equal(~chosen)
@@ -175,7 +176,8 @@ def test_training_runs_the_chosen_experts_alone_to_the_gradients_of_all_with_the
         with running_statistics(detector):
             runs = count_runs(detector)
             if run_all:
-                output = detector.judge(detector.hear(windows), windows)
+                detector.runs_all = True
+                output = detector(windows)
                 chosen = output.gate_weights > 0
                 logits = (output.gate_weights * output.expert_logits.where(chosen, 0.0)).sum(dim=1)
                 assert all(calls == [6] for calls in runs.values())
@@ -195,6 +197,16 @@ def test_training_runs_the_chosen_experts_alone_to_the_gradients_of_all_with_the
     for name, gradient in sparse.items():
         torch.testing.assert_close(gradient, dense[name], atol=1e-6, rtol=1e-4, msg=name)
     assert any(gradient.abs().sum() > 0 for name, gradient in sparse.items() if name.startswith("mixture.gate"))
+
+
+def test_features_that_were_heard_already_are_judged_by_the_chosen_experts_alone(windows):
+    detector = detector_of("features_conv", "top_k")
+    with torch.inference_mode():
+        features = detector.hear(windows)
+        runs = count_runs(detector)
+        judged, whole = detector.judge(features, windows), detector(windows)
+    torch.testing.assert_close(judged.logits, whole.logits, atol=1e-6, rtol=1e-5)
+    assert sum(sum(runs[name]) for name in NAMES) == 2 * 6
 
 
 def test_an_expert_chosen_for_one_window_of_a_batch_judges_it_by_its_running_statistics():
@@ -428,7 +440,9 @@ def test_segments_of_sparse_mixtures_average_what_was_run(windows):
     detector = detector_of("input_linear", "top_k", segments=2, window_s=1.0)
     long = windows.reshape(3, 2 * SAMPLES)
     with torch.inference_mode():
-        sparse, dense = detector(long), detector.judge(detector.hear(long), long)
+        sparse = detector(long)
+        detector.runs_all = True
+        dense = detector(long)
     torch.testing.assert_close(sparse.logits, dense.logits, atol=1e-6, rtol=1e-5)
     assert sparse.logits.isfinite().all()
 

@@ -23,6 +23,7 @@ from veravox.training.division import PART, Division, divide
 from veravox.training.losses import expert_losses, gate_entropy, own_losses
 from veravox.training.objective import Objective
 from veravox.training.parts import parameter_groups
+from veravox.training.sharpness_aware import SharpnessAware
 
 DOMAINS = {"mel": "signal-vocoder", "linear": "classic-tts"}
 
@@ -220,6 +221,57 @@ def test_gate_terms_act_on_the_gate():
     assert gradients(joint, load_balance_weight=1.0)["gate"] != pytest.approx(plain["gate"])
     assert float(gate_entropy(torch.zeros(3, 4))) == pytest.approx(math.log(4))
     assert float(gate_entropy(torch.tensor([[50.0, 0.0]]))) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "trains", "said"),
+    [
+        ({}, "joint", "experts that are not chosen are not run"),
+        ({"expert_loss_weight": 0.5}, "joint", "are run all the same, for their own losses"),
+        ({"mixture_loss_weight": 0.0, "freeze": ("experts",)}, "joint", "or to teach the gate"),
+        ({}, "experts", None),
+    ],
+)
+def test_a_stage_runs_the_chosen_experts_alone_unless_its_losses_need_all_and_says_so(options, trains, said):
+    detector = Detector(tiny_spec(gate="features_conv", router="top_k"))
+    stage, plan = Stage("one", trains), training(**options)
+    parameter_groups(detector, stage, plan)
+    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Ranks(), torch.device("cpu"))
+    assert said is None if objective.routing is None else said in objective.routing
+    runs = dict.fromkeys(detector.mixture.experts, 0)
+    for name, expert in detector.mixture.experts.items():
+        expert.register_forward_hook(
+            lambda _, inputs, __, name=name: runs.update({name: runs[name] + len(inputs[0])})
+        )
+    torch.manual_seed(0)
+    loss = objective(torch.randn(8, detector.spec.window_samples), torch.arange(8) % 2 * 1.0, torch.arange(8))
+    loss.backward()
+    assert sum(runs.values()) == (8 if said == "experts that are not chosen are not run" else 16)
+    objective.close()
+    assert not detector.runs_all
+
+
+def test_a_sparse_router_under_a_gate_that_sees_embeddings_says_that_all_are_run():
+    detector = Detector(tiny_spec(router="top_k"))
+    division = Division(labelled(["a"]), ())
+    objective = Objective(detector, Stage("joint", "joint"), training(), division, Ranks(), torch.device("cpu"))
+    assert "but all are run: the gate sees their embeddings" in objective.routing
+
+
+def test_the_second_pass_of_a_sharpness_aware_step_runs_the_experts_that_the_first_chose():
+    torch.manual_seed(0)
+    detector = Detector(tiny_spec(gate="features_conv", router={"name": "confidence", "noise": 1.0})).train()
+    chosen = []
+    detector.mixture.router.register_forward_hook(lambda _, __, weights: chosen.append(weights.detach() > 0))
+    optimiser = torch.optim.AdamW(detector.parameters(), lr=1e-3)
+    windows = torch.randn(8, detector.spec.window_samples)
+    sharp = SharpnessAware(rho=20.0)
+    sharp.step(optimiser, lambda: detector(windows).logits.square().sum(), model=detector)
+    first, second = chosen
+    assert torch.equal(first, second)
+    assert not torch.equal(
+        detector.mixture.router(detector.mixture.gate(detector.hear(windows)["log_mel"])) > 0, first
+    )
 
 
 def test_each_part_has_its_own_rate_and_a_part_of_an_expert_can_be_frozen():

@@ -39,6 +39,7 @@ class GateReport:
         agreement: of every pair of experts.
         oracle: how good gating could be.
         routing: what the router leaves out, in a sentence.
+        experts_a_window: how many have a weight above 0, in the mean over windows.
         trials, windows: that were weighed.
         failures: utterances that could not be read: id, path, error.
     """
@@ -55,6 +56,7 @@ class GateReport:
     trials: int
     windows: int
     failures: list[dict[str, str]]
+    experts_a_window: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""
@@ -63,6 +65,8 @@ class GateReport:
     def remarks(self) -> list[str]:
         """Who is heard where, and what that expert can hear, in sentences."""
         said = [f"{self.routing[0].upper()}{self.routing[1:]}."]
+        if self.experts_a_window is not None and self.experts_a_window < len(self.names):
+            said.append(f"A window has {self.experts_a_window:.2f} of {len(self.names)} experts in the mean.")
         said += [self._remark(row) for row in self.groups.get("domain", [])]
         biases = {
             name: f"It hears {one['hears']}. It notices {one['listens']}." for name, one in self.experts.items()
@@ -107,9 +111,13 @@ def weigh(
         raise ScoringError("this detector has one expert, and no gate to look at; give a mixture")
     protocol.require("path", *(columns or ()))
     judged = []
-    for trial in judge(detector.eval(), protocol.audio_paths(), policy, workers, batch_size):
-        judged.append(trial)
-        progress(1)
+    detector.runs_all = True  # experts that a router leaves out are compared all the same
+    try:
+        for trial in judge(detector.eval(), protocol.audio_paths(), policy, workers, batch_size):
+            judged.append(trial)
+            progress(1)
+    finally:
+        detector.runs_all = False
     failures = [
         {"utterance_id": protocol.utterance_ids[one.index], "path": one.path, "error": str(one.error)}
         for one in judged
@@ -158,6 +166,7 @@ def _report(
         trials=len(judged),
         windows=sum(len(one.logits) for one in judged),
         failures=failures,
+        experts_a_window=float(np.mean(np.concatenate([(one.gate_weights > 0).sum(axis=1) for one in judged]))),
     )
 
 

@@ -283,7 +283,9 @@ class Detector(nn.Module):
         return {name: front_end(windows) for name, front_end in self.front_ends.items() if name in heard}
 
     def judge(self, features: Mapping[str, Tensor], windows: Tensor) -> DetectorOutput:
-        """The mixture's output for features by front end's name."""
+        """The mixture's output for features by front end's name; experts that are not chosen may not be run."""
+        if self._spares():
+            return self._whole(self._judge_chosen(self._prepared(windows), features))
         by_expert = {name: features[item.front_end] for name, item in self.spec.experts.items()}
         seen = self._prepared(windows) if self.mixture.gate.sees == "waveform" else None
         if self.spec.gate_front_end is not None:
@@ -293,7 +295,7 @@ class Detector(nn.Module):
     def forward(self, windows: Tensor) -> DetectorOutput:
         """Judge windows (B, S)."""
         if self._spares():
-            return self._whole(self._judge_chosen(self._prepared(windows)))
+            return self._whole(self._judge_chosen(self._prepared(windows), {}))
         return self.judge(self.hear(windows), windows)
 
     def _spares(self) -> bool:
@@ -314,13 +316,14 @@ class Detector(nn.Module):
     def _whole(self, output: DetectorOutput) -> DetectorOutput:
         return output if self.spec.segments == 1 else output.averaged(self.spec.segments)
 
-    def _judge_chosen(self, windows: Tensor) -> DetectorOutput:
+    def _judge_chosen(self, windows: Tensor, heard: Mapping[str, Tensor]) -> DetectorOutput:
         """Run each front end and each expert on the windows that the gate chose it for, and on no others.
 
-        A front end that the gate sees runs once, on all windows.
+        A front end that the gate sees runs once, on all windows; one that was `heard` already does not run.
         """
         own = self.spec.gate_front_end
-        heard = {} if own is None else {own: self.front_ends[own](windows)}
+        if own is not None and own not in heard:
+            heard = {own: self.front_ends[own](windows)}
         gate_logits = self.mixture.gate(windows if own is None else heard[own])
         weights = self.mixture.router(gate_logits)
         by_expert, idle = self._hear_chosen(windows, heard, weights > 0)

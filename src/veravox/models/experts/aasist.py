@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from veravox.errors import ConfigurationError
+from veravox.models.convolution import Convolution
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
 from veravox.models.graphs import SpectroTemporalGraph
 from veravox.models.sinc import mel_sinc_filters
@@ -67,10 +68,10 @@ class EncoderBlock(nn.Module):
     def __init__(self, size_in: int, size_out: int, first: bool = False, pool: bool = True) -> None:
         super().__init__()
         self.discarded = None if first else nn.BatchNorm2d(size_in).requires_grad_(False)
-        self.enter = nn.Conv2d(size_in, size_out, (2, 3), padding=(1, 1))
+        self.enter = Convolution(size_in, size_out, (2, 3), rows=1)
         self.normalise = nn.BatchNorm2d(size_out)
-        self.leave = nn.Conv2d(size_out, size_out, (2, 3), padding=(0, 1))
-        self.skip = nn.Conv2d(size_in, size_out, (1, 3), padding=(0, 1)) if size_in != size_out else None
+        self.leave = Convolution(size_out, size_out, (2, 3), rows=0)
+        self.skip = Convolution(size_in, size_out, (1, 3), rows=0) if size_in != size_out else None
         self.pool = pool
 
     def forward(self, inputs: Tensor) -> Tensor:
