@@ -17,6 +17,7 @@ from tiny import tiny_encoder, tiny_recipe
 from veravox.batches import EpochSampler
 from veravox.errors import ConfigurationError, TrainingError
 from veravox.models import DetectorSpec, read_checkpoint
+from veravox.scoring.calibrate import training_limits
 from veravox.tables import Protocol, read_protocol
 from veravox.training import Recipe, Stage, Training, change, fit, read_recipe, smoothed_cross_entropy
 from veravox.training.objective import Objective
@@ -195,6 +196,17 @@ def test_a_state_keeps_tensors_numbers_and_the_types_of_keys(tmp_path):
     (tmp_path / "s.safetensors").write_bytes((tmp_path / "s.safetensors").read_bytes()[:-3])
     with pytest.raises(TrainingError, match="damaged"):
         read_state(tmp_path / "s.safetensors")
+
+
+def test_limits_are_those_of_what_was_heard_in_an_epoch(data):
+    narrow = {
+        "name": "band_limit",
+        "probability": {0: 0.0, 3: 1.0},
+        "min_low_pass_hz": 2000,
+        "max_low_pass_hz": 2000,
+    }
+    early, late = (training_limits(data[0], [narrow], 0, trials=4, epoch=epoch) for epoch in (2, 3))
+    assert late["min_bandwidth_hz"] < 2500 < early["min_bandwidth_hz"]
 
 
 @pytest.mark.parametrize(
