@@ -177,7 +177,7 @@ def draw_correlation(
     several = len(systems) < len(frame)
     with canvas(dark, 6.4, 4.8) as (drawing, axes):
         for index, system in enumerate(systems):
-            mine = frame.filter(pl.col("model").map_elements(system_of, return_dtype=pl.String) == system)
+            mine = frame.filter(pl.Series([system_of(model) == system for model in frame["model"]]))
             style: dict[str, Any] = {"color": _tone(index, dark), "marker": _mark(index), "s": 42}
             axes.scatter(mine["value"], 100 * mine["eer"].to_numpy(), label=system, **style)
         if not several and len(frame) <= 8:
