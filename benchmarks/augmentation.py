@@ -1,7 +1,7 @@
 """Augmentation beside the textbook, one thread, windows of 4 s at 16 kHz.
 
 Run: python benchmarks/augmentation.py [--full]
-`--full` adds how fast batches come out of a training loader, with and without augmentation.
+`--full` adds how fast batches come out of a training loader, and how long training waits for them.
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ def speech() -> np.ndarray:
     return np.concatenate([soundfile.read(clip, dtype="float32")[0] for clip in clips])[: WINDOW_S * RATE_HZ]
 
 
-def medians_ms(*functions: Callable[[int], object], rounds: int = ROUNDS) -> list[float]:
+def medians_ms(
+    *functions: Callable[[int], object], rounds: int = ROUNDS, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Median time of each, taken in turns so that a busy machine slows them alike; they get the round."""
     times: list[list[float]] = [[] for _ in functions]
     for turn in range(rounds + 1):
         for function, taken in zip(functions, times, strict=True):
-            start = time.perf_counter()
+            start = clock()
             function(turn)
             if turn:
-                taken.append(1000 * (time.perf_counter() - start))
+                taken.append(1000 * (clock() - start))
     return [statistics.median(taken) for taken in times]
 
 
@@ -146,12 +148,13 @@ def spec_augment() -> float:
     detector, augment = Detector(DetectorSpec.parse(spec)).train(), SpecAugment().train()
     windows = torch.randn(32, 3 * RATE_HZ)
     features = detector.front_ends["mel"](windows)
+    numbers = torch.rand(len(windows), augment.numbers)
 
     def step(turn: int) -> None:
         detector.zero_grad(set_to_none=True)
         detector(windows).logits.sum().backward()
 
-    masked, stepped = medians_ms(lambda turn: augment(features), step, rounds=3)
+    masked, stepped = medians_ms(lambda turn: augment(features, numbers), step, rounds=3, clock=time.process_time)
     share = 100 * masked / stepped
     print(f"\nSpecAugment: {masked:.2f} ms of a training step's {stepped:.0f} ms: {share:.2f} % (target 2)")
     return 1000 * len(windows) / stepped
@@ -169,11 +172,86 @@ def feeding(eaten: float) -> None:
     for title, augmentation in (("plain", []), ("rawboost", [{"name": "rawboost"}]), ("all at 0.3", rich)):
         data = TrainingWindows(protocol, window_policy("random", 3.0), augmentation, seed=0)
         data[Draw(0, 0, 0)]
-        start = time.perf_counter()
+        start = time.process_time()
         for position in range(len(protocol)):
             data[Draw(0, position, position)]
-        rate = len(protocol) / (time.perf_counter() - start)
+        rate = len(protocol) / (time.process_time() - start)
         print(f"one loader process, {title}: {rate:.0f} windows of 3 s per second; training eats {eaten:.0f}")
+
+
+def syntheses(waveform: np.ndarray) -> None:
+    """What a copy costs, in processor time."""
+    from veravox.augment import SYNTHESES
+
+    for name in SYNTHESES.names():
+        made = SYNTHESES.build(Spec(name))
+        made(waveform, RATE_HZ, np.random.default_rng(0))
+        start = time.process_time()
+        for turn in range(5):
+            made(waveform, RATE_HZ, np.random.default_rng(turn))
+        print(f"copy by {name:12s}{200 * (time.process_time() - start):7.1f} ms per {WINDOW_S} s")
+
+
+def waiting(name: str, batches: int = 8) -> None:
+    """How long training by a recipe, late in its curricula, waits for one loader process; one thread each."""
+    import torch
+
+    from veravox.audio import window_policy
+    from veravox.batches.pairing import Pairing
+    from veravox.batches.training import EpochSampler, TrainingWindows, training_loader
+    from veravox.models import Detector
+    from veravox.recipes import recipe
+    from veravox.tables import Protocol
+    from veravox.training.division import Division
+    from veravox.training.objective import Objective
+    from veravox.training.ranks import Ranks
+
+    torch.set_num_threads(1)
+    one, late = recipe(name), 20
+    train, plan, masks = Protocol.read(SAMPLES / "protocol.csv"), one.stage_training(0), one.feature_masks()
+    share = one.copied_share()
+    data = TrainingWindows(
+        train,
+        window_policy("random", one.detector.window_s),
+        one.augmentation,
+        0,
+        masks=(masks.numbers, masks.probability) if masks else (0, {}),
+        synthesis=one.synthesis,
+        splice_probability=one.splice_probability,
+    )
+    pairing = Pairing(train, plan.balance, share, 0) if one.synthesis else None
+    draws = batches * plan.batch_size
+    sampler = EpochSampler(train, plan.balance, draws, plan.batch_size, 0, pairing=pairing)
+    sampler.set_position(late)
+    detector = Detector(one.detector).train()
+    objective = Objective(
+        detector, one.stages[0], plan, Division(train, plan.balance), Ranks(), torch.device("cpu"), masks
+    )
+    waited, stepped, learning, before = [], [], [], time.perf_counter()
+    for batch in training_loader(data, sampler, 1):
+        waited.append(time.perf_counter() - before)
+        before, start = time.perf_counter(), time.process_time()
+        detector.zero_grad(set_to_none=True)
+        objective(batch.windows, batch.targets, batch.trials, batch.numbers).backward()
+        learning.append(time.process_time() - start)
+        stepped.append(time.perf_counter() - before)
+        before = time.perf_counter()
+    loading = cpu_seconds(data, sampler)
+    used = statistics.median(learning)
+    idle = sum(waited[2:]) / (sum(waited[2:]) + sum(stepped[2:]))
+    print(
+        f"{name}: training waits {100 * idle:.1f} % of its time for one worker; {plan.batch_size} windows take "
+        f"{loading:.2f} s of processor time to make and {used:.2f} s to learn from"
+    )
+
+
+def cpu_seconds(data: object, sampler: object) -> float:
+    """Processor time of one batch's windows, the second of an epoch."""
+    draws = list(sampler)[1]  # type: ignore[call-overload]
+    start = time.process_time()
+    for draw in draws:
+        data[draw]  # type: ignore[index]
+    return time.process_time() - start
 
 
 def main() -> None:
@@ -186,6 +264,9 @@ def main() -> None:
     eaten = spec_augment()
     if "--full" in sys.argv:
         feeding(eaten)
+        syntheses(waveform)
+        for name in ("mile_slim", "mile_slim_hard"):
+            waiting(name)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import os
 import resource
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,24 +124,45 @@ def plain_scan(paths: list[str]) -> None:
 
 
 def busy_share(work: Callable[[], object]) -> tuple[float, float, float]:
-    """Seconds that some work takes, its own processor seconds, and how busy all processors were meanwhile."""
-    before, start = _processors(), time.perf_counter()
+    """Seconds that some work takes, its own processor seconds, and how many processors it wanted meanwhile.
+
+    Wanted is the time that its processes ran or stood in line (Linux): on a machine with other work, what they
+    would have kept busy alone. The rest is waiting for the disk, or for each other.
+    """
+    start = time.perf_counter()
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    done = threading.Event()
+    wanted: dict[str, tuple[float, float]] = {}
+    watcher = threading.Thread(target=_watch, args=(done, wanted))
+    watcher.start()
     work()
     seconds = time.perf_counter() - start
+    done.set()
+    watcher.join()
     now = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     own = sum(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime for a, b in zip(used, now, strict=True))
-    idle, total = (b - a for a, b in zip(before, _processors(), strict=True))
-    return seconds, own, 1 - idle / total if total else float("nan")
+    spans = [last - first for first, last in wanted.values()]
+    return seconds, own, sum(spans) / seconds if spans else float("nan")
 
 
-def _processors() -> tuple[float, float]:
-    """Idle and total ticks of all processors since the start (Linux)."""
-    try:
-        fields = [float(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    except OSError:
-        return 0.0, 0.0
-    return fields[3] + fields[4], sum(fields)
+def _watch(done: threading.Event, wanted: dict[str, tuple[float, float]]) -> None:
+    """Per process of ours (this one and its children): seconds run or in line, at first and at last sight."""
+    while True:
+        last = done.wait(0.2)
+        children = Path(f"/proc/self/task/{os.getpid()}/children")
+        try:
+            processes = [str(os.getpid()), *children.read_text().split()]
+        except OSError:
+            return
+        for process in processes:
+            try:
+                threads = [path.read_text().split() for path in Path(f"/proc/{process}/task").glob("*/schedstat")]
+            except OSError:
+                continue
+            seconds = sum(int(ran) + int(waited) for ran, waited, *_ in threads) / 1e9
+            wanted[process] = (wanted.get(process, (seconds, 0))[0], seconds)
+        if last:
+            return
 
 
 def scanning(folder: Path, files: int) -> None:
@@ -156,10 +178,10 @@ def scanning(folder: Path, files: int) -> None:
     print(f"scan of {files} files (FLAC, 1.2 s on average)")
     print(f"  a plain loop, length and hash only: {plain:.1f} s, {files / plain:.0f} files/s")
     for workers in (1, 2):
-        seconds, own, busy = busy_share(lambda n=workers: scan(protocol, folder / f"scan{n}.parquet", n))
+        seconds, own, wanted = busy_share(lambda n=workers: scan(protocol, folder / f"scan{n}.parquet", n))
         print(
             f"  {workers} processes: {seconds:.1f} s, {files / seconds:.0f} files/s, {own:.1f} s of its own "
-            f"({own / seconds:.2f} cores), processors {busy:.0%} busy; ratio {plain / seconds:.2f}"
+            f"({own / seconds:.2f} cores), {wanted:.2f} cores wanted; ratio {plain / seconds:.2f}"
         )
     again = timed(lambda: scan(protocol, folder / "scan2.parquet"))
     print(f"  again, from the cache: {again:.2f} s")

@@ -18,7 +18,9 @@ from veravox.files import whole_file
 BONA_FIDE, SPOOF = "bonafide", "spoof"
 
 LABEL_ALIASES: dict[str, str] = {
-    **dict.fromkeys(("bonafide", "bona-fide", "bona fide", "bona_fide", "genuine", "real", "human"), BONA_FIDE),
+    **dict.fromkeys(
+        ("bonafide", "bona-fide", "bona fide", "bona_fide", "genuine", "real", "human", "target"), BONA_FIDE
+    ),
     **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake", "synthetic"), SPOOF),
 }
 """The one table of label spellings found in the wild; anything else is an error."""

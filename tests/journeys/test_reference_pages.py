@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from corpora_examples import make_audio, unpack
-from tiny import tiny_checkpoint
+from tiny import tiny_checkpoint, tiny_encoder
 from veravox.apps.cli import main
 from veravox.models import Detector, DetectorSpec, write_checkpoint
 from veravox.models.experts.aasist import WINDOW_SAMPLES
@@ -23,7 +24,7 @@ from veravox.tables import read_protocol
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
 GUIDES = ("scoring", "training", "mixtures")
-"""Run by `test_documentation.py`, on all samples."""
+"""Their `sh` blocks are run by `test_documentation.py`, on all samples."""
 
 SOME_CORPORA = {
     "asvspoof2019_la": "data/LA",
@@ -46,20 +47,34 @@ sets:
 hold_out: {language: ru}
 """
 
-SMALLER = {"bona_fide_trials=5000": "bona_fide_trials=2"}
-"""Numbers that the miniature corpora cannot give."""
+SMALLER = {
+    "bona_fide_trials=5000": "bona_fide_trials=2",
+    "train slim_expert": "train --set training.epochs=1 --set training.draws=8 --workers 0 slim_expert",
+    "train mile_ssl": "train --set training.epochs=1 --set training.draws=8 --workers 0 mile_ssl",
+}
+"""What would take long, or more trials than there are."""
 
 
 def commands_of(page: str) -> list[str]:
-    """Lines of shell blocks, fenced or indented, that call veravox."""
+    """Lines of shell blocks that call veravox; of the guides, those in blocks that `sh` does not mark."""
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    languages = ("",) if page in GUIDES else ("", "sh")
     found, language = [], None
     for line in text.splitlines():
         if line.startswith("```"):
             language = line[3:] if language is None else None
-        elif (language in ("", "sh") and line.startswith("veravox ")) or line.startswith("    veravox "):
+        elif (language in languages and re.match("veravox |for ", line)) or line.startswith("    veravox "):
             found.append(line.partition("  #")[0].strip())
     return found
+
+
+def unrolled(command: str) -> list[str]:
+    """The commands of a shell loop over a pattern."""
+    loop = re.fullmatch(r"for (\w+) in (\S+); do (.*); done", command)
+    if loop is None:
+        return [command]
+    name, pattern, body = loop.groups()
+    return [body.replace(f"${name}", str(path)) for path in sorted(Path().glob(pattern))]
 
 
 def few_samples(folder: Path, each: int = 3) -> None:
@@ -170,7 +185,25 @@ def models_world(folder: Path) -> None:
 
 def sharpness_world(folder: Path) -> None:
     few_samples(folder, 4)
-    write_checkpoint(tiny_checkpoint(), folder / "run")
+    protocol = read_protocol(folder / "samples/protocol.csv")
+    frame = protocol.frame.with_columns(pl.Series("path", protocol.audio_paths()))
+    for name, split in (("known", "dev"), ("unseen", "eval")):
+        frame.filter(pl.col("split") == split).write_csv(folder / f"{name}.csv")
+    for seed, run in enumerate(("run", "runs/slim_expert", "runs/other/seed-0", "runs/other/seed-1")):
+        write_checkpoint(tiny_checkpoint(seed), folder / run)
+
+
+def training_world(folder: Path) -> None:
+    few_samples(folder, 4)
+    protocol = read_protocol(folder / "samples/protocol.csv")
+    frame = protocol.frame.with_columns(pl.Series("path", protocol.audio_paths()))
+    frame.write_csv(folder / "trials.csv")
+    frame.filter(pl.col("split") == "eval").write_csv(folder / "itw.csv")
+
+
+def mixtures_world(folder: Path) -> None:
+    training_world(folder)
+    tiny_encoder(folder / "xlsr_300m")
 
 
 def degradation_world(folder: Path) -> None:
@@ -202,9 +235,11 @@ WORLDS: dict[str, Callable[[Path], None]] = {
     "degradation": degradation_world,
     "evaluation": evaluation_world,
     "metrics-segments": segments_world,
+    "mixtures": mixtures_world,
     "models": models_world,
     "protocols": protocols_world,
     "sharpness": sharpness_world,
+    "training": training_world,
 }
 
 KEYS = {
@@ -218,7 +253,7 @@ ELSEWHERE = {"import-checkpoint xlsr2_300m.pt": "test_ssl.py, which makes such a
 
 
 def test_every_page_with_commands_has_a_world_to_run_them_in():
-    assert {page for page in PAGES if commands_of(page)} == set(WORLDS) | set(GUIDES)
+    assert {page for page in PAGES if commands_of(page)} == set(WORLDS)
 
 
 @pytest.mark.parametrize("page", WORLDS)
@@ -226,15 +261,25 @@ def test_every_command_of_the_page_runs(page, tmp_path, monkeypatch, capsys):
     WORLDS[page](tmp_path)
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
-    for command in commands_of(page):
-        for number, smaller in SMALLER.items():
-            command = command.replace(number, smaller)
-        words = shlex.split(command)[1:]
-        if any(" ".join(words).startswith(start) for start in ELSEWHERE):
-            continue
-        for name in set(words) & set(KEYS):
-            foreign_key(tmp_path, name, KEYS[name])
-        with pytest.raises(SystemExit) as end:
-            main(words)
-        out, err = capsys.readouterr()
-        assert end.value.code == 0, f"{command}: {out[-300:]} {err}"
+    for shown in commands_of(page):
+        for command in unrolled(shown):
+            run(command, tmp_path, capsys)
+
+
+def run(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, smaller in SMALLER.items():
+        command = command.replace(number, smaller)
+    words = shlex.split(command)[1:]
+    if any(" ".join(words).startswith(start) for start in ELSEWHERE):
+        return
+    for name in set(words) & set(KEYS):
+        foreign_key(folder, name, KEYS[name])
+    # What is written `...` stands for the data: all before it must be right, for data come last.
+    expected = 2 if words[-1] == "..." else 0
+    if expected:
+        words[-1:] = ["--data", "corpus=absent.csv", "--out", "run-of-nothing"]
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    out, err = capsys.readouterr()
+    assert end.value.code == expected, f"{command}: {out[-300:]} {err}"
+    assert not expected or "absent.csv" in err, err

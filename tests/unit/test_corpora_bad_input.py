@@ -360,7 +360,7 @@ def test_codecfake_is_read_by_its_label_files_which_know_more_than_the_names(tmp
     (root / "label/C1.txt").write_text("p225_001.wav real 0\nF01_p225_001.wav fake 1\n")
     reading = read_corpus("codecfake", root)
     rows = {row["utterance_id"]: row for row in reading.protocol}
-    assert rows["A1/p247_284"]["label"] == "bonafide"  # its method column says L1 all the same
+    assert rows["A1/p247_284"]["label"] == "bonafide"  # a third column, the method, says L1 all the same
     assert rows["A1/p247_284"]["attack_id"] is None
     assert reading.missing == ["test/A1/p247_284.wav"]
     assert reading.extra == ["test/A1/L1_nobody.wav"]

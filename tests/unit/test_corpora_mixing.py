@@ -137,6 +137,16 @@ def test_leave_one_out_folds_train_without_what_they_test(two, by):
         assert set(made.sets[f"{fold}/eval"].frame["label"]) == {"bonafide", "spoof"}
 
 
+def test_a_dash_for_the_generator_of_bona_fide_trials_is_no_generator(two):
+    for name in ("one", "two"):
+        path = two / f"{name}.csv"
+        frame = read_protocol(path).frame
+        Protocol(frame.with_columns(pl.col("attack_id").fill_null("-")), root=two).write(path)
+    made = mixed(two, folds={"by": "attack_id"})
+    assert sorted({name.split("/")[0] for name in made.sets}) == [f"without-A{i}" for i in range(4)]
+    assert set(made.sets["without-A1/eval"].frame["label"]) == {"bonafide", "spoof"}
+
+
 def test_folds_in_groups_test_every_speaker_once(two):
     made = mixed(two, folds={"by": "speaker_id", "groups": 5})
     tested = [s for i in range(1, 6) for s in set(made.sets[f"fold-{i}/eval"].frame["speaker_id"])]

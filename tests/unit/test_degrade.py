@@ -12,7 +12,7 @@ import soundfile
 from veravox.apps.cli import main
 from veravox.augment.contact_sheet import contact_sheet
 from veravox.augment.degrade import degrade, file_seed
-from veravox.augment.measures import bandwidth_hz, delay_ms, rt60_s, snr_db
+from veravox.augment.measures import bandwidth_hz, click_response, delay_ms, measure, onset_ms, rt60_s, snr_db
 from veravox.augment.operations import PEAK, Degraded, Operation
 from veravox.augment.suites import SUITES, suite_operations
 from veravox.errors import AugmentationError, ConfigurationError
@@ -102,7 +102,20 @@ def test_measured_noise_bands_and_rooms_are_those_intended(speech):
     assert bandwidth_hz(band.waveform, speech, RATE_HZ) == pytest.approx(band.parameters["high_hz"], abs=100)
     reverb = operation_named("safe-task3", "reverb")
     drawn = reverb(speech, RATE_HZ, 3).parameters["rt60_s"]
-    assert rt60_s(reverb, 3, RATE_HZ) == pytest.approx(drawn, rel=0.12)
+    assert rt60_s(click_response(reverb, 3, RATE_HZ), RATE_HZ) == pytest.approx(drawn, rel=0.12)
+
+
+@pytest.mark.parametrize("name", ["played", "car"])
+def test_what_is_laundered_starts_on_time_in_the_room_and_the_noise_intended(name, speech):
+    operation = operation_named("safe-task3", name)
+    made = operation(speech, RATE_HZ, 5)
+    intended = operation.intended(made.parameters)
+    found = measure(operation, 5, intended, made.waveform, speech, RATE_HZ)
+    assert found["added_snr_db"] == pytest.approx(intended["added_snr_db"], abs=0.3)
+    assert found["rt60_s"] == pytest.approx(intended["rt60_s"], rel=0.25)
+    assert abs(found.get("delay_ms", found.get("onset_ms"))) <= 0.5
+    everything = operation_named("safe-task3", "played + reverb + car")
+    assert abs(onset_ms(click_response(everything, 5, RATE_HZ), RATE_HZ)) <= 0.5
 
 
 def test_time_stretch_changes_the_duration_as_it_says(speech):
@@ -225,7 +238,7 @@ def test_the_command_draws_a_contact_sheet(trials, tmp_path, capsys):
     assert "played + reverb + car" in capsys.readouterr().out
     page = (tmp_path / "out" / "contact-sheet.html").read_text(encoding="utf-8")
     assert page.count(">listen</a>") == 5
-    assert page.count("RT60 ") == 2  # intended and measured
+    assert page.count("RT60 ") == 6  # of three rooms, intended and measured
     assert (tmp_path / "out" / "contact-sheet.png").stat().st_size > 20_000
 
 

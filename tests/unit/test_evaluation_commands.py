@@ -48,6 +48,29 @@ def run(capsys, *arguments):
     return stopped.value.code, captured.out, captured.err
 
 
+def test_evaluate_puts_several_systems_side_by_side_by_a_column(files, capsys):
+    other = files / "other.csv"
+    other.write_text((files / "eval.csv").read_text())
+    protocol = files / "eval.protocol.csv"
+    code, out, _ = run(capsys, "evaluate", files / "eval.csv", f"second:{other}", protocol, "--by", "domain")
+    assert code == 0
+    flowing = " ".join(out.split())
+    assert "second" in flowing
+    assert "balanced accuracy / EER" in flowing
+    assert "Verdicts at eer of all trials together" in flowing
+    for options, message in (
+        (["--by", "domain", "--bootstrap", 5], "make one table without --bootstrap"),
+        ([], "by a column, e.g. --by degradation"),
+    ):
+        code, _, err = run(capsys, "evaluate", files / "eval.csv", other, protocol, *options)
+        assert code == 2
+        assert message in err
+    code, _, err = run(capsys, "evaluate", files / "eval.csv", files / "eval.csv", protocol, "--by", "domain")
+    assert "two systems have one name (eval, eval); write NAME:PATH" in err
+    code, _, err = run(capsys, "evaluate", protocol)
+    assert code == 2
+
+
 def test_evaluate_prints_figures_groups_and_pools(files, capsys):
     code, out, err = run(
         capsys,

@@ -139,6 +139,25 @@ def test_a_condition_that_both_classes_have_shows_its_balanced_accuracy(tmp_path
     grid = accuracy_grid([Run.parse(tmp_path / "task.csv")], protocol, ["codec"], at=0)
     found = dict(zip(grid.columns, grid.texts()[0], strict=True))
     assert (found["codec mp3"], found["codec aac"]) == ("0.750", "0.750")
+    assert "Verdicts at 0 of all trials together, one threshold a system: task 0." in grid.caption
+
+
+def test_a_condition_can_show_its_eer_behind_its_balanced_accuracy(tmp_path):
+    scores = [1, -1, 2, 3, -1, -1, 1, -2]
+    make(tmp_path, "task", scores)
+    codecs = ["mp3", "mp3", "aac", "aac", "mp3", "mp3", "aac", "aac"]
+    protocol = protocol_of("task", LABELS, codec=codecs)
+    by = ["codec"]
+    grid = accuracy_grid([Run.parse(tmp_path / "task.csv")], protocol, by, at=0, figures=["eer"])
+    cells = dict(zip(grid.columns, grid.rows[0], strict=True))
+    for codec in ("mp3", "aac"):
+        chosen = [(s, label) for s, label, c in zip(scores, LABELS, codecs, strict=True) if c == codec]
+        sides = [np.array([s for s, label in chosen if label == side], float) for side in ("bonafide", "spoof")]
+        accuracy, eer = cells[f"codec {codec}"].pieces
+        assert accuracy.text == "0.750"
+        assert eer.value == pytest.approx(equal_error_rate(*sides))
+    assert len(cells["balanced accuracy"].pieces) == 2
+    assert len(cells["TPR (spoof found)"].pieces) == 1
 
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=("C", "Z")), max_size=8)

@@ -74,11 +74,11 @@ def test_the_largest_eigenvalue_needs_few_products_where_power_iteration_is_far_
 
     generator = torch.Generator().manual_seed(1)
     ((value, vector),) = top_eigenvectors(WeightSpace(module), loss, 1, generator, rounds=30, tolerance=1e-3)
-    assert value == pytest.approx(1.0, rel=0.02)
+    assert value == pytest.approx(1.0, rel=0.005)
     assert abs(float(vector[0].flatten() @ turn[:, -1])) > 0.9
-    assert len(products) <= 2 * 30
+    assert len(products) <= 2 * 20, "two gradients a product"
     power = torch.randn(80, generator=generator)
-    for _ in range(30):
+    for _ in range(20):
         power = hessian @ power + 1.5 * power  # shifted, so that the largest is also the largest in size
         power /= power.norm()
     assert float(power @ hessian @ power) < 0.95
@@ -114,7 +114,8 @@ def test_a_folder_of_runs_stands_for_each_run_and_seed_and_names_what_is_not_fin
     content = json.loads(printed.out)
     assert content["correlations"][0]["models"] == 3
     table = SharpnessTable.read(tmp_path / "t.parquet")
-    assert table.frame.filter(pl.col("column") == "attack_id")["model"].n_unique() == 3
+    assert table.frame.filter(pl.col("column") == "all")["model"].n_unique() == 3
+    assert set(table.frame.filter(pl.col("column") == "attack_id")["model"]) == {"sam-0"}
     assert content["sharpness"] == table.frame.to_dicts()
     with pytest.raises(ConfigurationError, match="holds neither"):
         find_models([str(tmp_path / "runs/sam-1")])

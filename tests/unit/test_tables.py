@@ -26,7 +26,10 @@ def test_ids_stay_text_and_further_columns_pass_through(tmp_path, suffix):
 
 @pytest.mark.parametrize(
     ("word", "label"),
-    [("bona-fide", "bonafide"), (" Genuine ", "bonafide"), ("REAL", "bonafide"), ("fake", "spoof")],
+    [
+        *((word, "bonafide") for word in ("bonafide", "bona-fide", " Genuine ", "REAL", "human", "target")),
+        *((word, "spoof") for word in ("spoof", "fake", "Deepfake", "synthetic")),
+    ],
 )
 def test_labels_of_the_wild_become_the_standard_ones(word, label):
     assert Protocol.from_rows(rows(word)).frame["label"].to_list() == [label]

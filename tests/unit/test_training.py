@@ -83,7 +83,12 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path, data, stop_a
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a single core
 def test_workers_change_no_weight(tmp_path, data):
-    recipe = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),))
+    recipe = tiny_recipe(
+        stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),),
+        synthesis=({"name": "lpc", "probability": 0.5},),
+        splice_probability=0.5,
+        spec_augment={"probability": 0.5},
+    )
     fit(recipe, *data, tmp_path / "none", workers=0, say=lambda line: None)
     fit(recipe, *data, tmp_path / "two", workers=2, say=lambda line: None)
     none, two = weights_of(tmp_path / "none"), weights_of(tmp_path / "two")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +84,7 @@ def measure_models(
     policy: str = "first",
     device: str = "auto",
     progress: Progress | None = None,
+    in_detail: Collection[str] | None = None,
 ) -> SharpnessTable:
     """Sharpness of every model in one table; one progress for all.
 
@@ -92,17 +93,23 @@ def measure_models(
         protocols, how, by, drift, policy: as of `measure_sharpness`.
         device: of `load_detector`.
         progress: takes what is done and how many steps it has.
+        in_detail: the sources that conditions and drift are measured of; the others only on whole protocols.
     """
     how = how or Measure()
     measured = [source for source in names if not is_table(source)]
-    total = len(measured) * planned_batches(protocols, how, by, drift)
+    detailed = {source: in_detail is None or source in in_detail for source in measured}
+    counts = [
+        planned_batches(protocols, how, *((by, drift) if full else ((), None))) for full in detailed.values()
+    ]
+    total = sum(counts)
     tables = []
     shown = progress or _silent
     with shown(f"sharpness of {_counted(measured)}, batches", total) as advance:
         for source, name in names.items():
             if source in measured:
                 checkpoint = load_detector(source, device)
-                tables.append(measure_sharpness(checkpoint, protocols, how, by, drift, policy, name, advance))
+                where = (by, drift) if detailed[source] else ((), None)
+                tables.append(measure_sharpness(checkpoint, protocols, how, *where, policy, name, advance))
             else:
                 tables.append(SharpnessTable.read(source))
     return SharpnessTable.join(tables)

@@ -101,9 +101,10 @@ def _spectrogram_db(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 def _draw(panels: Sequence[Panel], utterance_id: str) -> bytes:
     from matplotlib.figure import Figure
 
-    rows = -(-len(panels) // COLUMNS)
-    figure = Figure(figsize=(3.6 * COLUMNS, 2.3 * rows + 0.7), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True, sharey=True)
+    columns = COLUMNS if len(panels) > 2 * COLUMNS else -(-len(panels) // 2)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.3 * rows + 0.7), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     top_khz = max(panel.sample_rate_hz for panel in panels[:1]) / 2000
     top_db = max(_spectrogram_db(panels[0].waveform, panels[0].sample_rate_hz).max(), -60.0)
     image = None
@@ -145,6 +146,7 @@ def _with_rate(panel: Panel) -> str:
 
 UNITS = {
     "snr_db": ("SNR", "dB"),
+    "added_snr_db": ("SNR", "dB"),
     "bandwidth_hz": ("band up to", "Hz"),
     "rt60_s": ("RT60", "s"),
     "duration_ratio": ("length times", ""),
@@ -153,13 +155,15 @@ UNITS = {
 
 def _shown(values: dict[str, float]) -> str:
     """Quantities that an operation has an intention about, in words."""
-    shown = [f"{UNITS[name][0]} {value:.4g} {UNITS[name][1]}" for name, value in values.items() if name in UNITS]
+    shown = [f"{word} {values[name]:.4g} {unit}" for name, (word, unit) in UNITS.items() if name in values]
     return ", ".join(text.strip() for text in shown)
 
 
 def _delay(panel: Panel) -> str:
     if "delay_ms" in panel.measured:
         return f"{panel.measured['delay_ms']:.2f}"
+    if "onset_ms" in panel.measured:
+        return f"{panel.measured['onset_ms']:.2f} of a click"
     if "loudness_delay_ms" in panel.measured:
         return f"{panel.measured['loudness_delay_ms']:.1f} of loudness"
     return ""

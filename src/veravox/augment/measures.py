@@ -63,17 +63,45 @@ def level_change_db(degraded: np.ndarray, original: np.ndarray) -> float:
     return float(10 * np.log10(max(mean_power(degraded), 1e-20) / max(mean_power(original), 1e-20)))
 
 
-def rt60_s(operation: Operation, seed: int, sample_rate_hz: int) -> float:
-    """Reverberation time of what an operation does with a click under a file's seed.
+def parted(
+    operation: Operation, seed: int, waveform: np.ndarray, sample_rate_hz: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What an operation makes of a waveform, and what it adds to it, under a file's seed.
+
+    The mirrored waveform comes out mirrored, the added noise as it was: half the difference of both results is the
+    signal, half their sum is the noise.
+    """
+    plain, mirrored = (operation(sign * waveform, sample_rate_hz, seed).waveform for sign in (1, -1))
+    return (plain - mirrored) / 2, (plain + mirrored) / 2
+
+
+def added_snr_db(operation: Operation, seed: int, original: np.ndarray, sample_rate_hz: int) -> float:
+    """Power of what an operation makes of a waveform over the power of what it adds, in dB."""
+    signal, noise = parted(operation, seed, original, sample_rate_hz)
+    return float(10 * np.log10(max(mean_power(signal), 1e-20) / max(mean_power(noise), 1e-20)))
+
+
+def click_response(operation: Operation, seed: int, sample_rate_hz: int) -> np.ndarray:
+    """What an operation makes of a click at `CLICK_S[0]` under a file's seed, without added noise."""
+    click = np.zeros(round(sum(CLICK_S) * sample_rate_hz), np.float32)
+    click[round(CLICK_S[0] * sample_rate_hz)] = 0.5
+    return parted(operation, seed, click, sample_rate_hz)[0]
+
+
+def rt60_s(response: np.ndarray, sample_rate_hz: int) -> float:
+    """Reverberation time of a click's response.
 
     Raises:
         ValueError: if the click does not decay by 25 dB.
     """
-    click = np.zeros(round(sum(CLICK_S) * sample_rate_hz), np.float32)
-    start = round(CLICK_S[0] * sample_rate_hz)
-    click[start] = 0.5
-    heard = operation(click, sample_rate_hz, seed).waveform
-    return reverberation_time_s(heard[start:], sample_rate_hz)
+    return reverberation_time_s(response[round(CLICK_S[0] * sample_rate_hz) :], sample_rate_hz)
+
+
+def onset_ms(response: np.ndarray, sample_rate_hz: int) -> float:
+    """When a click's response first reaches half its peak, after the click."""
+    loud = np.abs(response)
+    first = int(np.argmax(loud >= loud.max() / 2))
+    return 1000 * first / sample_rate_hz - 1000 * CLICK_S[0]
 
 
 def measure(
@@ -89,24 +117,30 @@ def measure(
     Args:
         operation: that made the file.
         seed: of the file.
-        intended: names (snr_db, bandwidth_hz, rt60_s, duration_ratio) to intended values.
+        intended: names (snr_db, added_snr_db, bandwidth_hz, rt60_s, duration_ratio) to intended values.
         degraded: at the original's sampling rate.
         original: float32, shape (samples,).
         sample_rate_hz: of both.
     """
     found = {"level_change_db": level_change_db(degraded, original)}
+    room = "rt60_s" in intended or "added_snr_db" in intended
+    response = click_response(operation, seed, sample_rate_hz) if room else None
     if operation.keeps_time:
         delay = delay_ms(degraded, original, sample_rate_hz)
         if delay is not None:
             found["delay_ms"] = delay
+        elif response is not None:
+            found["onset_ms"] = onset_ms(response, sample_rate_hz)
         else:
             found["loudness_delay_ms"] = loudness_delay_ms(degraded, original, sample_rate_hz)
     if "snr_db" in intended:
         found["snr_db"] = snr_db(degraded, original)
+    if "added_snr_db" in intended:
+        found["added_snr_db"] = added_snr_db(operation, seed, original, sample_rate_hz)
     if "bandwidth_hz" in intended:
         found["bandwidth_hz"] = bandwidth_hz(degraded, original, sample_rate_hz)
-    if "rt60_s" in intended:
-        found["rt60_s"] = rt60_s(operation, seed, sample_rate_hz)
+    if response is not None and "rt60_s" in intended:
+        found["rt60_s"] = rt60_s(response, sample_rate_hz)
     if "duration_ratio" in intended:
         found["duration_ratio"] = len(degraded) / len(original)
     return found

@@ -38,9 +38,8 @@ PUBLISHED = (
 )
 """C1 to C7 hold the same 13,228 bona fide recordings: the folders have more files than the 1,058,216 made."""
 
-FOLDERS = (
-    r"^(?:test/)?(?P<condition>train|dev|val|C[1-7]|A[1-3])/(?P<name>(?:(?P<attack_id>F0[1-7]|L[1-3])_)?[^/]+)$"
-)
+METHOD = r"^([FL]\d{1,2})_"
+FOLDERS = r"^(?:test/)?(?P<condition>train|dev|val|C[1-7]|A[1-3])/(?P<name>[^/]+)$"
 
 EXAMPLE = Example(
     files={
@@ -130,16 +129,16 @@ def _folders(folder: Path) -> dict[str, str]:
 
 
 def _listed(key: Path, name: str, place: str) -> pl.DataFrame:
-    """The trials of a label file: `file real|fake method`, the method being a codec's number, or L1 to L3."""
-    rows = with_labels(read_fields(key, ("file", "label", "method"), more=True), key)
+    """The trials of a label file, `file real|fake method`; the name of a spoof file begins with its method."""
+    rows = with_labels(read_fields(key, ("file", "label"), more=True), key)
     stem = pl.col("file").str.replace(r"\.[^./]*$", "")
     return rows.select(
         (pl.lit(f"{_condition(name)}/") + stem).alias("utterance_id"),
         (pl.lit(f"{place}/") + stem).alias("file"),
         "label",
         pl.lit(_condition(name)).alias("condition"),
-        stem.str.replace(r"^(?:F0[1-7]|L[1-3])_", "").alias("text_id"),
-        pl.col("method").str.replace(r"^([1-7])$", "F0$1").alias("attack_id"),
+        stem.str.replace(METHOD, "").alias("text_id"),
+        stem.str.extract(METHOD).alias("attack_id"),
     )
 
 
@@ -148,14 +147,15 @@ def _by_name(folder: Path, places: list[str]) -> pl.DataFrame:
     rows = matched("codecfake", folder, FOLDERS, places)
     condition = pl.col("condition").replace({"val": "dev"})
     stem = pl.col("path").str.replace(r"\.[^./]*$", "")
-    by_name = pl.when(pl.col("attack_id").is_null()).then(pl.lit(BONA_FIDE)).otherwise(pl.lit(SPOOF))
+    method = pl.col("name").str.extract(METHOD)
+    by_name = pl.when(method.is_null()).then(pl.lit(BONA_FIDE)).otherwise(pl.lit(SPOOF))
     return rows.select(
         pl.concat_str(condition, "name", separator="/").alias("utterance_id"),
         stem.alias("file"),
         by_name.alias("label"),
         condition.alias("condition"),
-        pl.col("name").str.replace(r"^(?:F0[1-7]|L[1-3])_", "").alias("text_id"),
-        "attack_id",
+        pl.col("name").str.replace(METHOD, "").alias("text_id"),
+        method.alias("attack_id"),
     )
 
 

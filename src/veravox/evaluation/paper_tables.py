@@ -271,11 +271,12 @@ def accuracy_grid(
     score_column: str | None = None,
     fractions: bool = True,
     digits: int = 3,
+    figures: Sequence[str] = (),
 ) -> Grid:
     """The challenges' table of binary verdicts: balanced accuracy, TPR, TNR, then accuracies by each column.
 
     Groups of bona fide trials (a real source) show the share passed, groups of spoof (a generator) the share
-    found, groups of both (a post-processing) their balanced accuracy.
+    found, groups of both (a post-processing) their balanced accuracy, and `figures` behind it.
 
     Args:
         runs: those of one system are its seeds.
@@ -287,36 +288,58 @@ def accuracy_grid(
         score_column: of foreign score files.
         fractions: 0.896, not 89.6.
         digits: decimals.
+        figures: metrics that groups of both classes, and all trials, also show, such as `eer`.
     """
+    further = [name for name in figures if name != "balanced_accuracy"]
     main = ["balanced_accuracy", "tpr", "tnr"]
     columns = [title_of(name) for name in main]
-    values: dict[str, dict[str, list[float]]] = {}
+    values: dict[str, dict[str, list[list[float]]]] = {}
+    thresholds: dict[str, list[float]] = {}
     for run in runs:
         if not run.path.is_file():
             raise EvaluationError(f"the run {str(run.path)!r} must be one score file for a table of accuracies")
         given = read_scores(run.path, polarity, None, score_column)
         scores, kept = restrict(given, protocol, where)
-        found = evaluate(scores, kept, by=by, at=[at], metrics=main)
+        found = evaluate(scores, kept, by=by, at=[at], metrics=[*main, *further])
+        thresholds.setdefault(run.system, []).extend(value for _, value in found.operating_points.values())
         row = values.setdefault(run.system, {})
         for name, title in zip(main, columns, strict=False):
-            row.setdefault(title, []).append(found[name].value)
+            shown = [name, *further] if name == "balanced_accuracy" else [name]
+            row.setdefault(title, []).append([found[each].value for each in shown])
         for column, parts in found.groups.items():
             for part in parts:
                 title = f"{column} {part.name}"
                 columns += [title] if title not in columns else []
-                row.setdefault(title, []).append(part.figures[SIDE_FIGURES[part.side]].value)
+                shown = [SIDE_FIGURES[part.side], *(further if not part.side else [])]
+                row.setdefault(title, []).append([part.figures[each].value for each in shown])
     rows = []
     for system, row in values.items():
-        rows.append([GridCell(system), *(_share(row.get(title, []), fractions, digits) for title in columns)])
-    caption = (
-        "Share decided rightly: of spoof by generator, of bona fide by source, balanced where a group has both."
+        rows.append([GridCell(system), *(_shares(row.get(title, []), fractions, digits) for title in columns)])
+    ways = [False, *(lower_is_better(name) for name in further)]
+    grid = Grid.of(["system", *columns], rows, _verdicts(at, thresholds, further))
+    return grid.ranked(lambda position: ways[position])
+
+
+def _verdicts(at: str | float, thresholds: Mapping[str, Sequence[float]], further: Sequence[str]) -> str:
+    """What the accuracies mean, and where each system's threshold lies."""
+    named = ", ".join(
+        f"{system} {' and '.join(f'{value:.4g}' for value in values)}" for system, values in thresholds.items()
     )
-    return Grid.of(["system", *columns], rows, caption).ranked(lambda position: False)
+    behind = "".join(f" / {title_of(name)}" for name in further)
+    behind = f" Where both classes are: balanced accuracy{behind}." if behind else ""
+    return (
+        "Share decided rightly: of spoof by generator, of bona fide by source, balanced where a group has both."
+        f"{behind} Verdicts at {at} of all trials together, one threshold a system: {named}."
+    )
+
+
+def _shares(runs: Sequence[Sequence[float]], fractions: bool, digits: int) -> GridCell:
+    if not runs:
+        return GridCell(NOTHING)
+    return GridCell.join([_share(values, fractions, digits) for values in zip(*runs, strict=True)])
 
 
 def _share(values: Sequence[float], fractions: bool, digits: int) -> GridCell:
-    if not values:
-        return GridCell(NOTHING)
     scale = 1 if fractions else 100
     spread = f" ± {scale * float(np.std(values, ddof=1)):.{digits}f}" if len(values) > 1 else ""
     mean = float(np.mean(values))

@@ -39,13 +39,20 @@ def calibrated_on_dev(
 
 
 def training_limits(
-    train: Protocol, augmentation: Sequence[Mapping[str, Any]], seed: int, trials: int = LIMIT_TRIALS
+    train: Protocol,
+    augmentation: Sequence[Mapping[str, Any]],
+    seed: int,
+    trials: int = LIMIT_TRIALS,
+    epoch: int = 0,
 ) -> dict[str, float]:
-    """What the detector heard in training, as limits: 1st or 99th percentile over augmented training trials."""
+    """What the detector heard in training, as limits: 1st or 99th percentile over augmented training trials.
+
+    `epoch` is where the augmentation's curricula stood, the last one for what a detector heard in the end.
+    """
     rng = np.random.default_rng((seed, 0x11317))
     paths = train.audio_paths()
     chosen = rng.permutation(len(paths))[:trials]
-    chain = build_chain(augmentation)
+    chain = build_chain(augmentation).at_epoch(epoch)
     measured = []
     for position, index in enumerate(chosen):
         waveform = read_audio(paths[index], SAMPLE_RATE_HZ)

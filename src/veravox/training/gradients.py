@@ -38,7 +38,8 @@ def across_first(pairs: Sequence[Pair]) -> list[Tensor]:
     share = _inner(pairs) / _total([before.square().sum(dtype=_wide(before)) for before, _ in pairs]).clamp(
         min=TINY
     )
-    return [torch.addcmul(after, before, share.to(before), value=-1) for before, after in pairs]
+    # Contiguous, as they come back from a file: a sum over another layout rounds otherwise, and resuming is exact.
+    return [(after - share.to(after) * before).contiguous() for before, after in pairs]
 
 
 @torch.no_grad()
@@ -49,7 +50,7 @@ def add_direction(pairs: Sequence[Pair], alpha: float) -> None:
         return
     factor = torch.where(direction > 0, alpha * gradient / direction, torch.zeros_like(direction))
     for own, reused in pairs:
-        own.addcmul_(reused, factor.to(own))
+        own.add_(reused * factor.to(own))
 
 
 @torch.no_grad()

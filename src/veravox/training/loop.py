@@ -320,7 +320,8 @@ def fit(
         "metrics": {"dev_eer": result.eer, "dev_expert_eer": result.expert_eers},
         "steps": run.position["step"],
     }
-    limits = training_limits(train, recipe.augmentation, recipe.seed)
+    last = recipe.first_epoch(len(recipe.stages)) - 1
+    limits = training_limits(train, recipe.augmentation, recipe.seed, epoch=last)
     try:
         checkpoint = calibrated_on_dev(run.detector, dev, run.policy, result.judged, limits, provenance)
     except EvaluationError as error:

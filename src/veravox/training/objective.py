@@ -87,7 +87,7 @@ class Objective:
         masks: FeatureMasks | None = None,
     ) -> None:
         self.detector, self.stage, self.training = detector, stage, training
-        self.ranks, self.device = ranks, device
+        self.ranks, self.device, self.masks = ranks, device, masks
         detector.runs_all = self.needs_all
         self.owned = None if division.owned is None else torch.from_numpy(division.owned)
         self.model: nn.Module = _Mixed(detector, masks) if self.owned is None else _Own(detector, masks)
@@ -98,9 +98,9 @@ class Objective:
 
     @property
     def needs_all(self) -> bool:
-        """Whether every expert must judge every window: it has a loss of its own, or teaches the gate alone."""
+        """Whether every expert judges every window: for its own loss, to teach the gate alone, or for masks."""
         training = self.training
-        alone = self.stage.trains == "experts"
+        alone = self.stage.trains == "experts" or self.masks is not None
         return alone or bool(training.expert_loss_weight) or not training.mixture_loss_weight
 
     @property
@@ -110,7 +110,8 @@ class Objective:
         if self.stage.trains == "experts" or not mixture.router.sparse:
             return None
         if mixture.spares_experts and self.needs_all:
-            return "experts that are not chosen are run all the same, for their own losses or to teach the gate"
+            why = "for masks" if self.masks is not None else "for their own losses or to teach the gate"
+            return f"experts that are not chosen are run all the same, {why}"
         return mixture.routing
 
     def _part_experts_from_gate(self) -> list[Any]:

@@ -9,10 +9,14 @@ import typer
 
 
 def command(
-    scores: Annotated[
-        Path, typer.Argument(help="Scores: as veravox writes them, or a foreign file with --polarity.")
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Scores, as veravox writes them, or foreign ones with --polarity; then a protocol with labels, "
+            "or a key of ASVspoof or In-the-Wild. Several files of scores (NAME:PATH): their table --by a column.",
+            metavar="SCORES... PROTOCOL",
+        ),
     ],
-    protocol: Annotated[Path, typer.Argument(help="Protocol with labels, or a key of ASVspoof or In-the-Wild.")],
     by: Annotated[list[str] | None, typer.Option(help="Group by a column; `a,b` crosses two. Repeatable.")] = None,
     pool: Annotated[
         list[str] | None, typer.Option(help="NAME=a,b,c: datasets under one name, macro and pooled. Repeatable.")
@@ -82,10 +86,13 @@ def command(
 ) -> None:
     """Figures of a score file: EER, AUC, DCF, Cllr, accuracy, t-DCF, by group and pool, with intervals."""
     from veravox.apps import show
+    from veravox.errors import EvaluationError
     from veravox.evaluation import (
         DetectionCost,
         FittedCalibration,
         Fusion,
+        Run,
+        accuracy_grid,
         compare_scores,
         evaluate,
         is_fusion,
@@ -100,7 +107,30 @@ def command(
     )
     from veravox.tables import Segments
 
+    *systems, protocol = files
+    if not systems:
+        raise EvaluationError(f"scores and a protocol are needed; got {str(protocol)!r} alone")
     key = read_key(protocol)
+    if len(systems) > 1:
+        alone = {"--report": report, "--bootstrap": bootstrap, "--compare": compare, "--calibration": calibration}
+        wrong = [name for name, value in {**alone, "--segments": segments}.items() if value]
+        if wrong or not by:
+            what = f"without {', '.join(wrong)}" if wrong else "by a column, e.g. --by degradation"
+            raise EvaluationError(f"several files of scores make one table {what}")
+        runs = [Run.parse(str(path)) for path in systems]
+        named = [run.system for run in runs]
+        if len(set(named)) < len(named):
+            raise EvaluationError(f"two systems have one name ({', '.join(named)}); write NAME:PATH")
+        figures = metric or ["eer"]
+        table = accuracy_grid(
+            runs, key, by, (at or ["eer"])[0], where or [], polarity, score_column, figures=figures
+        ).transposed()
+        if json:
+            typer.echo(table.written("json"), nl=False)
+        else:
+            show.print_table(table.columns, table.texts(), table.caption)
+        return
+    scores = systems[0]
     given = read_scores(scores, polarity, id_column, score_column)
     fitted = None
     if calibration and is_fusion(calibration):

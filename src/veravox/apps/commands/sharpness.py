@@ -88,10 +88,11 @@ def command(
     def progress(what: str, total: int):  # type: ignore[no-untyped-def]
         return show.progress(what, total, quiet)
 
-    table = measure_models(found.names, read, how, by or [], drift, policy, device, progress)
+    shown = [source for source in find_models(sources).names if not is_table(source)]
+    table = measure_models(found.names, read, how, by or [], drift, policy, device, progress, in_detail=shown)
     landscapes = []
     if landscape:
-        drawn = {source: found.names[source] for source in find_models(sources).names if not is_table(source)}
+        drawn = {source: found.names[source] for source in shown}
         first = next(iter(read.values()))
         landscapes = draw_landscapes(drawn, first, how, points, reach, policy, device, progress)
     correlations = correlation_of(table, how.measures[0], seed) if correlate else []

@@ -31,7 +31,8 @@ def command(
         bool, typer.Option("--pooled", help="Also each pool's trials taken together, so named.")
     ] = False,
     by: Annotated[
-        list[str] | None, typer.Option(help="Accuracies by this column (one dataset, with --at). Repeatable.")
+        list[str] | None,
+        typer.Option(help="Accuracies, and --metric, by this column (one dataset, with --at). Repeatable."),
     ] = None,
     at: Annotated[
         str | None, typer.Option(help="Operating point of verdicts: a number, eer, miss=0.01, ...")
@@ -73,7 +74,17 @@ def command(
         if len(protocols) != 1 or at is None:
             raise EvaluationError("a table of accuracies is of one dataset at a stated operating point: give --at")
         protocol = next(iter(protocols.values()))
-        grid = accuracy_grid(parsed, protocol, by, at, where or [], polarity, score_column, digits=digits or 3)
+        grid = accuracy_grid(
+            parsed,
+            protocol,
+            by,
+            at,
+            where or [],
+            polarity,
+            score_column,
+            digits=3 if digits is None else digits,
+            figures=metric or [],
+        )
     else:
         results = collect(
             parsed,

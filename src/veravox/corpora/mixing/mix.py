@@ -14,6 +14,7 @@ from veravox.corpora.mixing.draw import balanced, divided
 from veravox.corpora.mixing.spec import ROLES, Mix, Source, missing_roots, need_roots
 from veravox.corpora.reading.assemble import hash_order
 from veravox.corpora.reading.corpus import read_corpus
+from veravox.corpora.reading.rows import blank_to_null
 from veravox.errors import ConfigurationError, CorpusError, first_few, suggest
 from veravox.files import write_json
 from veravox.tables import BONA_FIDE, SPOOF, Protocol
@@ -137,6 +138,8 @@ def _trials(
     original = "original_domain" if "domain" in frame.columns and frame["domain"].n_unique() > 1 else None
     if original:
         frame = frame.with_columns(pl.col("domain").alias(original))
+    named = ("attack_id", "speaker_id", "language", "source_id")  # `-` is nobody's name
+    frame = blank_to_null(frame, *(column for column in named if column in frame.columns))
     frame = frame.with_columns(
         pl.col("utterance_id").alias("original_id"),
         (pl.lit(f"{name}/") + pl.col("utterance_id")).alias("utterance_id"),
