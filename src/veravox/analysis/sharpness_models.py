@@ -98,18 +98,18 @@ def measure_models(
     how = how or Measure()
     measured = [source for source in names if not is_table(source)]
     detailed = {source: in_detail is None or source in in_detail for source in measured}
-    counts = [
-        planned_batches(protocols, how, *((by, drift) if full else ((), None))) for full in detailed.values()
-    ]
-    total = sum(counts)
+    total = sum(
+        planned_batches(protocols, how, by if full else (), drift if full else None) for full in detailed.values()
+    )
     tables = []
     shown = progress or _silent
     with shown(f"sharpness of {_counted(measured)}, batches", total) as advance:
         for source, name in names.items():
             if source in measured:
                 checkpoint = load_detector(source, device)
-                where = (by, drift) if detailed[source] else ((), None)
-                tables.append(measure_sharpness(checkpoint, protocols, how, *where, policy, name, advance))
+                full = detailed[source]
+                columns, added = by if full else (), drift if full else None
+                tables.append(measure_sharpness(checkpoint, protocols, how, columns, added, policy, name, advance))
             else:
                 tables.append(SharpnessTable.read(source))
     return SharpnessTable.join(tables)
