@@ -49,7 +49,7 @@ hold_out: {language: ru}
 
 SMALLER = {
     "bona_fide_trials=5000": "bona_fide_trials=2",
-    "train slim_expert": "train --set training.epochs=1 --set training.draws=8 --workers 0 slim_expert",
+    "train slim_": "train --set training.epochs=1 --set training.draws=8 --workers 0 slim_",
     "train mile_ssl": "train --set training.epochs=1 --set training.draws=8 --workers 0 mile_ssl",
 }
 """What would take long, or more trials than there are."""
@@ -187,7 +187,8 @@ def sharpness_world(folder: Path) -> None:
     few_samples(folder, 4)
     protocol = read_protocol(folder / "samples/protocol.csv")
     frame = protocol.frame.with_columns(pl.Series("path", protocol.audio_paths()))
-    for name, split in (("known", "dev"), ("unseen", "eval")):
+    frame.write_csv(folder / "trials.csv")
+    for name, split in (("known", "dev"), ("unseen", "eval"), ("eval", "eval")):
         frame.filter(pl.col("split") == split).write_csv(folder / f"{name}.csv")
     for seed, run in enumerate(("run", "runs/slim_expert", "runs/other/seed-0", "runs/other/seed-1")):
         write_checkpoint(tiny_checkpoint(seed), folder / run)
