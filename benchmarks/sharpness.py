@@ -138,10 +138,15 @@ def main() -> None:
             f"({min(ratios):.2f} to {max(ratios):.2f}) of Adam{wanted}"
         )
     weights = sum(one.numel() * one.element_size() for one in detector().parameters())
+    statistics_bytes = sum(one.nbytes for one in detector().state_dict().values()) - weights
+    replayed = 2 * (statistics_bytes + torch.get_rng_state().nbytes)
     base = peak_bytes(kinds["adam"])
     for name in ("sam", "half-batch ascent"):
-        copies = (peak_bytes(kinds[name]) - base) / weights
-        print(f"peak memory of {name}: Adam's and {copies:.3f} copies of the weights (wanted at most 1)")
+        rest = peak_bytes(kinds[name]) - base - weights
+        print(
+            f"peak memory of {name}: Adam's, one copy of the weights ({weights:,} bytes; wanted at most 1) "
+            f"and {rest:,} bytes; batch-norm statistics and generators to replay are {replayed:,}"
+        )
     for method in ("sam", "gsam", "looksam", "esam", "friendly"):
         print(f"values read by the host in one step of {method}: {host_reads(method=method)} (wanted at most 1)")
 

@@ -19,6 +19,7 @@ from veravox.analysis import (
     find_models,
     loss_landscape,
     measure_sharpness,
+    sharpness_plots,
     write_sharpness_report,
 )
 from veravox.analysis.conditions import conditions
@@ -253,3 +254,25 @@ def test_the_report_of_many_models_holds_scatter_and_coefficients(tmp_path):
     page = write_sharpness_report(table, tmp_path, correlations=correlate(table))
     assert "kendall" in page.read_text()
     assert (tmp_path / "correlation-0.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("measure", ["one_step", "adaptive", "ascent"])
+def test_no_words_of_the_pictures_run_off_the_paper(measure, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(sharpness_plots, "as_png", drawn.append)
+    frame = table_of([1.0, 2.0], [0.1, 0.2]).frame.with_columns(
+        measure=pl.lit(measure), column=pl.lit("drift:attack_id"), condition=pl.Series(["1: a-long-attack", "2: tts"])
+    )
+    sharpness_plots.draw_drift(frame, measure)
+    sharpness_plots.draw_conditions(frame, measure)
+    sharpness_plots.draw_correlation(frame, measure, dict.fromkeys(("pearson", "spearman", "kendall")))
+    for figure in drawn:
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        for text in filter(lambda one: one.get_text(), (axes.xaxis.label, axes.yaxis.label, axes.title)):
+            box = text.get_window_extent()
+            assert box.x0 >= -1, text
+            assert box.y0 >= -1, text
+            assert box.x1 <= figure.bbox.x1 + 1, text
+            assert box.y1 <= figure.bbox.y1 + 1, text
+    assert len(drawn) == 3

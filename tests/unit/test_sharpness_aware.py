@@ -420,6 +420,47 @@ def test_a_detector_with_a_sparse_router_is_left_bit_identical_without_learning_
         assert torch.equal(before[name], value), name
 
 
+def peak_bytes(step) -> int:
+    """The most that tensors hold at any moment of a step, beyond what they held before."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda one: one.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+@pytest.mark.parametrize("base", ["sgd", "adam"])
+def test_the_step_costs_one_copy_of_the_weights_and_what_it_replays(base):
+    inputs = torch.randn(4096, 64)
+    peaks = {}
+    for sharpness_aware in (False, True):
+        layers = (nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, 1))
+        model = nn.Sequential(*layers)
+        weights = list(model.parameters())
+        optimizer = torch.optim.SGD(weights) if base == "sgd" else torch.optim.Adam(weights)
+
+        def step(model=model, optimizer=optimizer, sharpness_aware=sharpness_aware):
+            def loss():
+                return model(inputs).square().mean()
+
+            if sharpness_aware:
+                sharpness_aware_step(optimizer, loss, model=model)
+            else:
+                optimizer.zero_grad()
+                loss().backward()
+                optimizer.step()
+
+        step()
+        peaks[sharpness_aware] = peak_bytes(step)
+    copy = sum(value.nbytes for value in weights)
+    replayed = sum(value.nbytes for value in model.buffers()) + torch.get_rng_state().nbytes
+    scalars = 64
+    assert copy <= peaks[True] - peaks[False] <= copy + 2 * replayed + scalars
+
+
 def test_half_of_the_batch_can_find_the_direction():
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     half, whole = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,7 +85,7 @@ def draw_drift(frame: pl.DataFrame, measure: str, dark: bool = False) -> bytes:
         short = max(map(len, names)) <= 6 and len(names) <= 10
         turned: dict[str, Any] = {} if short else {"rotation": 35, "ha": "right"}
         axes.set_xticks(range(len(labels)), names, fontsize=9, **turned)
-        axes.set_ylabel(_title(frame, measure))
+        axes.set_ylabel(textwrap.fill(_title(frame, measure), 40))
         axes.set_xlabel(f"{name} added one by one, the most frequent first")
         _legend(drawing, axes)
         return as_png(drawing)
