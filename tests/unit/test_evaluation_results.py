@@ -145,6 +145,16 @@ def test_a_column_of_both_classes_divides_both_and_several_columns_cross():
     assert sum(part.bona_fide + part.spoof for part in found.groups["domain,codec"]) == len(protocol)
 
 
+def test_degradations_stay_in_the_order_of_their_suite_and_others_are_sorted():
+    scores, protocol = make()
+    suite = ["original", "mp3 16k", "aac 16k"]
+    frame = protocol.frame.with_columns(degradation=pl.Series(suite * (len(protocol.frame) // 3)))
+    found = evaluate(scores, Protocol(frame, name="degraded"), by=["degradation", "codec"]).groups
+    assert [part.name for part in found["degradation"]] == suite
+    names = [part.name for part in found["codec"]]
+    assert names == sorted(names)
+
+
 def test_a_group_of_one_class_tells_only_the_share_decided_rightly():
     scores, protocol = make()
     sources = protocol.with_frame(protocol.frame.with_columns(source=pl.col("label") + pl.col("codec")))

@@ -46,7 +46,7 @@ def _columns(by: str | Sequence[str], frame: pl.DataFrame) -> list[str]:
 
 
 def group_by(frame: pl.DataFrame, by: str | Sequence[str], against: str = "all") -> list[Group]:
-    """Groups of a joined table by one column or several, in order of their names.
+    """Groups of a joined table by one column or several, in order of their names; degradations in the suite's order.
 
     A column that only one class has (`attack_id` of spoof, the source of real recordings) groups that class; all
     trials of the other stand against each group, or, with `against` naming a column such as `domain`, those that
@@ -68,9 +68,10 @@ def group_by(frame: pl.DataFrame, by: str | Sequence[str], against: str = "all")
     if not grouped["known"].any():
         raise EvaluationError(f"the column {title!r} has no values to group by")
     groups = []
-    for (name,), rows in sorted(
-        grouped.group_by(["group"], maintain_order=True), key=lambda item: str(item[0][0])
-    ):
+    parts = list(grouped.group_by(["group"], maintain_order=True))
+    if names != ["degradation"]:  # a degraded protocol has them as its suite does, the original first
+        parts.sort(key=lambda item: str(item[0][0]))
+    for (name,), rows in parts:
         members = rows["row"].to_numpy().astype(np.intp)
         note = ""
         if len(sides) == 1:
