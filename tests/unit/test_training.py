@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from tiny import tiny_encoder, tiny_recipe
 from veravox.batches import EpochSampler
-from veravox.errors import ConfigurationError, TrainingError
+from veravox.errors import ConfigurationError, TrainingError, VeravoxError
 from veravox.models import DetectorSpec, read_checkpoint
 from veravox.scoring.calibrate import training_limits
 from veravox.tables import Protocol, read_protocol
@@ -119,6 +120,19 @@ def test_a_folder_with_a_run_is_not_overwritten_and_another_recipe_does_not_resu
         fit(change(recipe, ["seed=5"]), *data, tmp_path / "run", workers=0, resume=True)
     with pytest.raises(TrainingError, match="nothing to resume"):
         fit(recipe, *data, tmp_path / "other", workers=0, resume=True)
+
+
+def test_a_run_that_failed_in_its_first_epoch_is_started_again(tmp_path, data):
+    train, dev = data
+    paths = train.frame["path"].to_list()
+    gone = train.with_frame(train.frame.with_columns(path=pl.Series([f"{path}.gone" for path in paths])))
+    recipe = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),))
+    with pytest.raises(VeravoxError, match="gone"):
+        fit(recipe, gone, dev, tmp_path / "run", workers=0, say=lambda line: None)
+    fit(recipe, train, dev, tmp_path / "run", workers=0, say=lambda line: None)
+    (tmp_path / "run/state.safetensors").unlink()
+    with pytest.raises(TrainingError, match=r"metrics, but no state\.safetensors to go on from"):
+        fit(recipe, train, dev, tmp_path / "run", workers=0)
 
 
 def test_frozen_parts_keep_their_weights_and_their_statistics(tmp_path, data):
