@@ -15,11 +15,13 @@ import torch
 
 from tiny import tiny_recipe, tiny_spec
 from veravox.batches import EpochSampler
+from veravox.batches.training import Batch
 from veravox.errors import ConfigurationError, TrainingError
 from veravox.models import Detector, read_checkpoint
 from veravox.tables import Protocol, read_protocol
 from veravox.training import Ranks, Stage, Training, fit
 from veravox.training.division import PART, Division, divide
+from veravox.training.loop import Run
 from veravox.training.losses import expert_losses, gate_entropy, own_losses
 from veravox.training.objective import Objective
 from veravox.training.parts import parameter_groups
@@ -265,6 +267,17 @@ def test_a_window_that_is_left_over_alone_is_learned_from(trains):
     assert all(one.grad is not None for one in detector.mixture.experts["lcnn"].parameters())
     assert all(torch.equal(before[name], buffer) for name, buffer in detector.named_buffers())
     assert all(module.training for module in detector.mixture.experts["lcnn"].modules())
+
+
+def test_skipped_steps_are_no_part_of_the_epochs_loss_and_an_epoch_of_them_ends_the_run():
+    run = Run.__new__(Run)
+    run.sums, run.position = [0.0] * 6, {"epoch": 0}
+    batch = Batch(*(torch.ones(4) for _ in Batch._fields))
+    run.count(math.nan, batch)
+    with pytest.raises(TrainingError, match="no step of epoch 1 had a finite loss"):
+        run._choose(experts_stage(), training())
+    run.count(0.5, batch)
+    assert run.sums[:2] == [2.0, 4.0]
 
 
 def test_a_stage_that_could_not_begin_is_refused_before_the_first_one(tmp_path, data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -174,7 +175,9 @@ class Run:
         write_state(self.out / STATE_NAME, state)
 
     def count(self, loss: float, batch: Batch) -> None:
-        """Add a step to the sums of the epoch."""
+        """Add a step to the sums of the epoch; one that was skipped, its loss not finite, taught nothing."""
+        if not math.isfinite(loss):
+            return
         bona_fide, copied, spliced = batch.targets == 1, batch.kinds == COPIED, batch.kinds == SPLICED
         windows = len(batch.targets)
         counts = [one.sum().item() for one in (bona_fide, copied, spliced, spliced & bona_fide)]
@@ -243,6 +246,11 @@ class Run:
 
     def _choose(self, stage: Stage, training: Training) -> None:
         """Score dev, keep what is best so far, write the epoch's record."""
+        if not self.sums[1]:
+            raise TrainingError(
+                f"stage {stage.name!r}: no step of epoch {self.position['epoch'] + 1} had a finite loss, all were "
+                f"skipped; lower the learning rate or rho (the last state is in {STATE_NAME})"
+            )
         result = self.development.result(self.detector, self.divisions[self.position["stage"]].dev)
         improved = []
         for name, module in self._parts(stage).items():
@@ -254,7 +262,7 @@ class Run:
         record = {
             "stage": stage.name,
             "epoch": self.position["epoch"] + 1,
-            "train_loss": self.sums[0] / max(self.sums[1], 1),
+            "train_loss": self.sums[0] / self.sums[1],
             "dev_loss": result.loss,
             "dev_eer": result.eer,
             "dev_expert_eer": result.expert_eers,
