@@ -57,6 +57,13 @@ def test_it_builds_from_its_needed_options_and_says_what_it_does(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_whole_numbers_are_refused_since_nobody_told_their_full_scale(name):
+    whole = (32767 * voice(0.1)).astype(np.int16)
+    with pytest.raises(AugmentationError, match=r"floating-point numbers in \[-1, 1\], not int16"):
+        build(name)(whole, 16000, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_input_is_untouched_and_shares_no_memory_with_the_output(name):
     source = voice()
     before = source.copy()

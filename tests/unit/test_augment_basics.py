@@ -207,3 +207,8 @@ def test_a_failing_step_is_named_by_the_chain():
     source[3] = np.inf
     with pytest.raises(AugmentationError, match="augmentation 'band_limit'"):
         build_chain([{"name": "band_limit"}])(source, RATE_HZ, rng())
+
+
+def test_so_few_samples_that_a_codec_has_none_are_an_error_that_says_so():
+    with pytest.raises(AugmentationError, match="1 samples at 48000 Hz are none at the 8000 Hz of 'a-law'"):
+        Codec(["a-law"])(hiss(1), 48000, rng())

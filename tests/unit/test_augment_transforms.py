@@ -119,6 +119,11 @@ def test_packets_are_lost_at_the_rate_and_in_the_bursts_asked(loss, burst):
     assert lost.sum() / bursts == pytest.approx(burst, rel=0.05)
 
 
+@pytest.mark.parametrize("loss", [0.75, 0.9, 1.0])
+def test_a_loss_that_short_bursts_cannot_reach_has_longer_ones(loss):
+    assert lost_packets(100_000, loss, 1.5, rng(3)).mean() == pytest.approx(loss, rel=0.02)
+
+
 def test_lost_packets_are_silent_or_repeat_the_last():
     source = hiss(3200)
     silent = PacketLoss(0.5, 0.5, concealments=["silence"])(source, RATE_HZ, rng(1)).reshape(-1, 320)

@@ -139,6 +139,21 @@ def test_links_are_followed_loops_once_and_dead_links_are_listed(tmp_path):
     assert reading.missing == ["fake/dead.wav"]
 
 
+def test_folders_that_are_links_to_one_folder_each_hold_their_trials(tmp_path):
+    root, _ = corpus_in(tmp_path, "asvspoof2019_la")
+    together = tmp_path / "flac"
+    together.mkdir()
+    for part in ("train", "dev", "eval"):
+        flac = root / f"ASVspoof2019_LA_{part}/flac"
+        for file in flac.iterdir():
+            file.rename(together / file.name)
+        flac.rmdir()
+        flac.symlink_to(together, target_is_directory=True)
+    reading = read_corpus("asvspoof2019_la", root)
+    assert reading.missing == []
+    assert all(os.path.isfile(path) for path in reading.protocol.audio_paths())
+
+
 def test_hidden_files_other_files_and_endings_in_capitals(tmp_path):
     for name in ("A.WAV", "b.Flac", "._c.wav", ".hidden/d.wav", "e.txt", "sub.wav/f.mp3"):
         make_audio(tmp_path / name)
@@ -185,6 +200,38 @@ def test_an_option_that_the_corpus_does_not_have_is_answered_with_the_nearest(tm
         read_corpus("fake_or_real", tmp_path, options={"versoin": "norm"})
     with pytest.raises(ConfigurationError, match="unknown corpus 'in_the_wlid'; did you mean 'in_the_wild'"):
         read_corpus("in_the_wlid", tmp_path)
+
+
+def test_a_table_may_name_its_audio_by_absolute_paths(tmp_path):
+    here, there = make_audio(tmp_path / "lists/a.wav", 1), make_audio(tmp_path / "audio/b.wav", 2)
+    (tmp_path / "lists/list.csv").write_text(f"file,label\n{here},real\n{there},fake\n/none/c.wav,fake\n")
+    reading = read_corpus("table", tmp_path / "lists/list.csv")
+    assert reading.protocol.audio_paths()[:2] == [str(here), str(there)]
+    assert reading.missing == ["/none/c.wav"]
+    pair = read_corpus("folder_pair", tmp_path, options={"bona_fide": str(here.parent), "spoof": "audio"})
+    assert pair.protocol.audio_paths() == [str(here), str(there)]
+
+
+def test_a_table_written_on_windows_finds_its_audio(tmp_path):
+    make_audio(tmp_path / "clips/a.wav", 1)
+    make_audio(tmp_path / "clips/b.wav", 2)
+    (tmp_path / "list.csv").write_bytes(b"file,label\r\nclips\\a.wav,real\r\nclips\\b.wav,fake\r\n")
+    reading = read_corpus("table", tmp_path / "list.csv")
+    assert reading.missing == []
+    assert reading.protocol.utterance_ids == ["clips/a", "clips/b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n", "has a header and no rows"),
+        ("id,file,label\nx,a.wav,real\ny,,fake\n", "line 3: the path is missing"),
+    ],
+)
+def test_a_table_without_rows_or_with_a_row_without_audio_is_one_clear_line(tmp_path, text, message):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus("table", tmp_path / "list.csv")
 
 
 def test_zero_and_one_as_labels_are_never_guessed(tmp_path):

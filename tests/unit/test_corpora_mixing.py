@@ -124,6 +124,29 @@ def test_what_is_held_out_is_in_no_training_set(two):
     assert "A1" in set(made.sets["eval"].frame["attack_id"])
 
 
+def test_numbers_are_held_out_and_a_value_that_no_trial_has_is_said(two):
+    for name in ("one", "two"):
+        frame = read_protocol(two / f"{name}.csv").frame
+        years = pl.Series("year", [2019 + place % 2 for place in range(len(frame))])
+        Protocol(frame.with_columns(years), root=two).write(two / f"{name}.parquet")
+    sources = {name: {"protocol": f"{name}.parquet"} for name in ("one", "two")}
+    made = mixed(two, sources=sources, hold_out={"year": 2019, "attack_id": ["A11", "A2"]})
+    assert set(made.sets["train"].frame["year"]) == {2020}
+    assert made.notes == ["hold_out: no trial has attack_id 'A11'; did you mean 'A1'?"]
+    sets = {"train": {"only": {"language": ["de", "ed"]}}, "eval": {"without": {"speaker_id": "one-s99"}}}
+    notes = mixed(two, sets=sets).notes
+    assert notes[0] == "set 'train', only: no trial has language 'ed'; known: cy, de, en"
+    assert notes[1].startswith("set 'eval', without: no trial has speaker_id 'one-s99'; did you mean 'one-s")
+
+
+def test_folds_of_values_that_would_share_a_folder_are_refused(two):
+    frame = read_protocol(two / "one.csv").frame
+    renamed = frame.with_columns(pl.col("attack_id").replace({"A0": "tts/x", "A1": "tts_x"}))
+    Protocol(renamed, root=two).write(two / "one.csv")
+    with pytest.raises(ConfigurationError, match="'tts/x' and 'tts_x' would share the folder 'without-tts_x'"):
+        mixed(two, folds={"by": "attack_id"})
+
+
 @pytest.mark.parametrize("by", ["attack_id", "speaker_id", "language"])
 def test_leave_one_out_folds_train_without_what_they_test(two, by):
     made = mixed(two, folds={"by": by})
@@ -169,6 +192,10 @@ def test_a_trial_that_would_be_trained_and_tested_on_is_an_error(two):
         ({"sources": {"one": {"corpus": "vctk", "options": {"mic": 1}}}}, "has no option 'mic'"),
         ({"sources": {"one": {}}}, "needs either a corpus or a protocol"),
         ({"folds": {"by": "speaker"}}, "did you mean 'speaker_id'"),
+        ({"sets": {"train": {"trials": -5}}}, "trials_per_source must be at least 1"),
+        ({"sets": {"train": {"trials_per_source": {"two": 0}}}}, "trials_per_source must be at least 1"),
+        ({"sets": {"train": {"trials_per_source": {"tow": 9}}}}, "'tow' is no source; did you mean 'two'"),
+        ({"seed": "x"}, "'seed' must be int"),
         ({"seeds": 3}, "has no field 'seeds'; did you mean 'seed'"),
         ({"sets": {"train": {"balance": ["mood"]}}}, "no trial has the column 'mood'"),
         ({"sets": {"train": {"only": {"label": ["none"]}}}}, "no trial is left for 'train'"),

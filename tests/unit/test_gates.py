@@ -153,6 +153,19 @@ def test_unlabelled_trials_have_weights_but_no_error_figures_and_an_unreadable_o
     assert frame["utterance_id"][0] in error
 
 
+def test_bona_fide_trials_without_an_attack_are_a_row_of_their_own(mixture, few, tmp_path, capsys):
+    protocol = read_protocol(few)
+    frame = protocol.frame.with_columns(pl.col("attack_id").replace("-", None))
+    protocol.with_frame(frame).write(tmp_path / "corpus.csv")
+    rows = {}
+    for name in ("few", "corpus"):
+        code, out, error = run(capsys, mixture, tmp_path / f"{name}.csv", "--json", "--by", "attack_id")
+        assert code == 0, error
+        rows[name] = json.loads(out)["groups"]["attack_id"]
+    assert rows["corpus"] == rows["few"]
+    assert {row["value"]: row["trials"] for row in rows["corpus"]}["bona fide"] == 8
+
+
 def test_a_detector_of_one_expert_and_an_absent_column_are_refused(few, mixture, tmp_path, capsys):
     one = {"experts": {"mel": {"front_end": "log_mel", "name": "resnet", "widths": [4], "depths": [1]}}}
     write_checkpoint(tiny_checkpoint(**one, gate="uniform"), tmp_path / "one")

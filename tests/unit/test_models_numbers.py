@@ -8,7 +8,8 @@ import scipy.fft
 import scipy.signal
 import torch
 
-from veravox.models import EXPERTS, FRONT_ENDS
+from veravox.errors import ConfigurationError
+from veravox.models import EXPERTS, FRONT_ENDS, Detector, DetectorSpec
 from veravox.models.experts.lcnn import MaxFeatureMap
 from veravox.models.sinc import filter_by_spectrum, mel_sinc_filters
 
@@ -147,3 +148,29 @@ def test_the_gradient_of_max_feature_map_is_that_of_its_formula():
 def test_max_feature_map_takes_the_larger_half():
     inputs = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
     assert MaxFeatureMap()(inputs).tolist() == [[1.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    ("front_end", "expert", "window_s", "message"),
+    [
+        ("waveform", "lcnn", 1.0, r"'lcnn' needs spectral features .* shape \(16000,\)"),
+        ("waveform", "resnet", 1.0, "'resnet' needs spectral features"),
+        ("log_mel", "lcnn", 0.05, r"at least 8 bins and 8 frames; features here have shape \(80, 6\)"),
+        ("lfcc", "resnet", 0.02, "windows of 320 samples are too short for an fft of 1024; set a longer window_s"),
+        ({"name": "log_mel", "fft": 256}, "resnet", 1.0, "not fft 256, frame 400, hop 160"),
+        ({"name": "log_spectrogram", "hop": 0}, "resnet", 1.0, "a hop from 1"),
+        ({"name": "log_mel", "max_frequency_hz": 8500.0}, "resnet", 1.0, "in rising order from 0 to 8000 Hz"),
+        (
+            {"name": "log_mel", "min_frequency_hz": 7700.0},
+            "resnet",
+            1.0,
+            "80 bands from 7700 to 7600 Hz cannot be",
+        ),
+        ({"name": "lfcc", "coefficients": 0}, "resnet", 1.0, "0 bands"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused_when_built(front_end, expert, window_s, message):
+    experts = {"one": {"front_end": "heard", "name": expert}}
+    spec = DetectorSpec.parse({"front_ends": {"heard": front_end}, "experts": experts, "window_s": window_s})
+    with pytest.raises(ConfigurationError, match=message):
+        Detector(spec)

@@ -25,6 +25,7 @@ from veravox.analysis import (
 from veravox.analysis.conditions import conditions
 from veravox.analysis.sharpness import Batch, Trials, measure_batch, planned_batches
 from veravox.analysis.sharpness_plots import system_of
+from veravox.analysis.sharpness_table import COLUMNS
 from veravox.analysis.weights import WeightSpace, length, top_eigenvectors
 from veravox.apps.cli import main
 from veravox.errors import ConfigurationError, EvaluationError, ProtocolError
@@ -276,3 +277,9 @@ def test_no_words_of_the_pictures_run_off_the_paper(measure, monkeypatch):
             assert box.x1 <= figure.bbox.x1 + 1, text
             assert box.y1 <= figure.bbox.y1 + 1, text
     assert len(drawn) == 3
+
+
+def test_a_table_with_text_where_numbers_belong_is_one_clear_line(tmp_path):
+    (tmp_path / "t.csv").write_text(f"{','.join(COLUMNS)}\nm,p,all,all,one_step,far,1,,,1,2,1,\n")
+    with pytest.raises(EvaluationError, match=r"this is no table of sharpness: .*'rho'"):
+        SharpnessTable.read(tmp_path / "t.csv")

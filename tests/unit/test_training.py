@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from tiny import tiny_encoder, tiny_recipe
 from veravox.batches import EpochSampler
-from veravox.errors import ConfigurationError, TrainingError
+from veravox.errors import ConfigurationError, TrainingError, VeravoxError
 from veravox.models import DetectorSpec, read_checkpoint
 from veravox.scoring.calibrate import training_limits
 from veravox.tables import Protocol, read_protocol
@@ -119,6 +120,19 @@ def test_a_folder_with_a_run_is_not_overwritten_and_another_recipe_does_not_resu
         fit(change(recipe, ["seed=5"]), *data, tmp_path / "run", workers=0, resume=True)
     with pytest.raises(TrainingError, match="nothing to resume"):
         fit(recipe, *data, tmp_path / "other", workers=0, resume=True)
+
+
+def test_a_run_that_failed_in_its_first_epoch_is_started_again(tmp_path, data):
+    train, dev = data
+    paths = train.frame["path"].to_list()
+    gone = train.with_frame(train.frame.with_columns(path=pl.Series([f"{path}.gone" for path in paths])))
+    recipe = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),))
+    with pytest.raises(VeravoxError, match="gone"):
+        fit(recipe, gone, dev, tmp_path / "run", workers=0, say=lambda line: None)
+    fit(recipe, train, dev, tmp_path / "run", workers=0, say=lambda line: None)
+    (tmp_path / "run/state.safetensors").unlink()
+    with pytest.raises(TrainingError, match=r"metrics, but no state\.safetensors to go on from"):
+        fit(recipe, train, dev, tmp_path / "run", workers=0)
 
 
 def test_frozen_parts_keep_their_weights_and_their_statistics(tmp_path, data):
@@ -232,6 +246,38 @@ def test_settings_change_all_stages_or_one():
     assert recipe.detector.gate.name == "concat"
     one = change(tiny_recipe(), ["stages.joint.epochs=4"])
     assert [one.stage_training(index).epochs for index in range(2)] == [2, 4]
+
+
+def test_numbers_may_be_written_as_people_write_them_and_open_fields_one_by_one(tmp_path):
+    recipe = change(tiny_recipe(), ["training.learning_rate=1e-4", "training.learning_rates.gate=2E-3"])
+    assert recipe.training.learning_rate == 1e-4
+    assert recipe.training.learning_rates == {"gate": 2e-3}
+    (tmp_path / "r.yaml").write_text(recipe.to_yaml().replace("weight_decay: 0.0001", "weight_decay: 5e-4"))
+    assert read_recipe(tmp_path / "r.yaml").training.weight_decay == 5e-4
+    sharp = change(tiny_recipe(), ["training.sharpness.rho=0.1", "stages.joint.sharpness.every=2"])
+    assert sharp.stage_training(0).sharpness == {"rho": 0.1}
+    assert sharp.stage_training(1).sharpness == {"rho": 0.1, "every": 2}
+    both = change(sharp, ["training.sharpness.rho=0.2"])
+    assert [both.stage_training(index).sharpness["rho"] for index in range(2)] == [0.2, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training=3", "'training' is a mapping of its fields"),
+        ("stages=3", "'stages' is a list of stages"),
+        ("stages.joint=3", r"write stages\.NAME\.FIELD=VALUE"),
+        ("detector.experts={1: {front_end: log_mel, name: resnet}}", "expert name 1: use letters"),
+        ("training.draws=0", "draws must be at least 1, not 0"),
+        ("training.gradient_clip=-1", "gradient_clip not negative"),
+        ("training.gate_learning_rate=0", "learning rates must be positive"),
+        ("training.learning_rate=.nan", "learning rates must be positive and finite"),
+        ("seed=-1", "seed must not be negative, not -1"),
+    ],
+)
+def test_a_value_that_no_run_could_use_is_refused_when_it_is_read(setting, message):
+    with pytest.raises(ConfigurationError, match=message):
+        change(tiny_recipe(), [setting])
 
 
 def test_a_recipe_survives_yaml(tmp_path):

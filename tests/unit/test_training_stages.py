@@ -15,11 +15,13 @@ import torch
 
 from tiny import tiny_recipe, tiny_spec
 from veravox.batches import EpochSampler
+from veravox.batches.training import Batch
 from veravox.errors import ConfigurationError, TrainingError
 from veravox.models import Detector, read_checkpoint
 from veravox.tables import Protocol, read_protocol
 from veravox.training import Ranks, Stage, Training, fit
 from veravox.training.division import PART, Division, divide
+from veravox.training.loop import Run
 from veravox.training.losses import expert_losses, gate_entropy, own_losses
 from veravox.training.objective import Objective
 from veravox.training.parts import parameter_groups
@@ -249,6 +251,43 @@ def test_a_stage_runs_the_chosen_experts_alone_unless_its_losses_need_all_and_sa
     assert sum(runs.values()) == (8 if said == "experts that are not chosen are not run" else 16)
     objective.close()
     assert not detector.runs_all
+
+
+@pytest.mark.parametrize("trains", ["experts", "joint"])
+def test_a_window_that_is_left_over_alone_is_learned_from(trains):
+    experts = {"lcnn": {"front_end": "log_mel", "name": "lcnn", "width": 0.1}}
+    detector = Detector(tiny_spec(experts=experts, gate="embedding_fc")).train()
+    stage, plan = Stage("one", trains), training()
+    parameter_groups(detector, stage, plan)
+    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Ranks(), torch.device("cpu"))
+    before = {name: buffer.clone() for name, buffer in detector.named_buffers()}
+    loss = objective(torch.randn(1, detector.spec.window_samples), torch.ones(1), torch.zeros(1, dtype=torch.long))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(one.grad is not None for one in detector.mixture.experts["lcnn"].parameters())
+    assert all(torch.equal(before[name], buffer) for name, buffer in detector.named_buffers())
+    assert all(module.training for module in detector.mixture.experts["lcnn"].modules())
+
+
+def test_skipped_steps_are_no_part_of_the_epochs_loss_and_an_epoch_of_them_ends_the_run():
+    run = Run.__new__(Run)
+    run.sums, run.position = [0.0] * 6, {"epoch": 0}
+    batch = Batch(*(torch.ones(4) for _ in Batch._fields))
+    run.count(math.nan, batch)
+    with pytest.raises(TrainingError, match="no step of epoch 1 had a finite loss"):
+        run._choose(experts_stage(), training())
+    run.count(0.5, batch)
+    assert run.sums[:2] == [2.0, 4.0]
+
+
+def test_a_stage_that_could_not_begin_is_refused_before_the_first_one(tmp_path, data):
+    frozen = Stage("joint", "joint", {"freeze": ["experts", "gate", "front_ends"]})
+    with pytest.raises(TrainingError, match="stage 'joint' has nothing to train"):
+        fit(tiny_recipe(stages=(experts_stage(), frozen)), *data, tmp_path / "run", workers=0)
+    few = tiny_recipe(stages=(experts_stage(batch_size=2),))
+    with pytest.raises(TrainingError, match="batch_size 2 leaves 2 processes fewer than 2 windows each"):
+        fit(few, *data, tmp_path / "run", workers=0, ranks=Ranks(0, 2))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_sparse_router_under_a_gate_that_sees_embeddings_says_that_all_are_run():

@@ -109,7 +109,10 @@ def weigh(
     detector = checkpoint.detector
     if len(detector.expert_names) < 2:
         raise ScoringError("this detector has one expert, and no gate to look at; give a mixture")
-    protocol.require("path", *(columns or ()))
+    protocol.require("path")
+    for column in columns or ():
+        if not _told(protocol.frame, column):
+            protocol.require(column)
     judged = []
     detector.runs_all = True  # experts that a router leaves out are compared all the same
     try:
@@ -199,6 +202,8 @@ class _Figures:
 def _by(column: str, frame: pl.DataFrame, figures: _Figures) -> list[dict[str, Any]]:
     """Figures of each value; a value that has spoofed trials only is judged against all bona fide ones."""
     values = frame[column].cast(pl.String)
+    if column == "attack_id":  # corpora leave the cells of bona fide trials empty
+        values = values.zip_with(pl.Series(~figures.bona_fide | values.is_not_null().to_numpy()), pl.Series(["-"]))
     found = []
     for value in sorted(set(values.drop_nulls())):
         rows = (values == value).fill_null(False).to_numpy()

@@ -61,7 +61,10 @@ class SharpnessTable:
         missing = [name for name in COLUMNS if name not in self.frame.columns]
         if missing:
             raise EvaluationError(f"this is no table of sharpness: the column {missing[0]!r} is missing")
-        self.frame = self.frame.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
+        try:
+            self.frame = self.frame.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
+        except pl.exceptions.PolarsError as error:
+            raise EvaluationError(f"this is no table of sharpness: {str(error).splitlines()[0]}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""

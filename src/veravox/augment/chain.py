@@ -9,6 +9,7 @@ import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.curriculum import Probability, at_epoch, curriculum, plain
+from veravox.augment.guard import check_waveform
 from veravox.errors import ConfigurationError
 from veravox.registry import Spec
 
@@ -42,6 +43,7 @@ class Chain(Augmentation):
 
     def __call__(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
         """Apply the chain; the length may change if one of its steps changes it."""
+        check_waveform(lambda: "augmentation", waveform)
         return self.apply(waveform.astype(np.float32, copy=True), sample_rate_hz, rng)
 
     def apply(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:

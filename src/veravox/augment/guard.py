@@ -11,6 +11,21 @@ from veravox.errors import AugmentationError, MissingDependencyError, VeravoxErr
 Transform = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
+def check_waveform(who: Callable[[], str], waveform: np.ndarray) -> None:
+    """Check that something is a waveform.
+
+    Raises:
+        AugmentationError: if it is empty, not 1-D, or of whole numbers, whose full scale is not told.
+    """
+    if not isinstance(waveform, np.ndarray) or waveform.ndim != 1 or not waveform.size:
+        raise AugmentationError(f"{who()} needs a waveform of shape (samples,), not empty")
+    if not np.issubdtype(waveform.dtype, np.floating):
+        raise AugmentationError(
+            f"{who()} needs a waveform of floating-point numbers in [-1, 1], not {waveform.dtype}; "
+            "divide by its full scale (32768 for int16)"
+        )
+
+
 def guarded(
     who: Callable[[], str],
     transform: Transform,
@@ -26,8 +41,7 @@ def guarded(
     Raises:
         AugmentationError: for an input or a result that is no waveform, or a transform that raised.
     """
-    if not isinstance(waveform, np.ndarray) or waveform.ndim != 1 or not waveform.size:
-        raise AugmentationError(f"{who()} needs a waveform of shape (samples,), not empty")
+    check_waveform(who, waveform)
     try:
         result = transform(waveform.astype(np.float32, copy=False), int(sample_rate_hz), rng)
     except (MissingDependencyError, MemoryError):

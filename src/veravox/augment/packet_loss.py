@@ -14,7 +14,11 @@ FADE_PER_PACKET = 0.5
 
 
 def lost_packets(count: int, loss: float, mean_burst: float, rng: np.random.Generator) -> np.ndarray:
-    """Which of `count` packets are lost: a two-state chain with that mean share and burst length."""
+    """Which of `count` packets are lost: a two-state chain with that mean share and burst length.
+
+    A share that bursts of this length cannot reach, with one packet kept between two, has longer ones.
+    """
+    mean_burst = max(mean_burst, loss / max(1 - loss, 1e-9))
     stay_lost = 1 - 1 / mean_burst
     become_lost = min(1.0, loss * (1 - stay_lost) / max(1 - loss, 1e-9))
     draws = rng.random(count)

@@ -144,6 +144,10 @@ def round_trip(
     rate_hz = codec_rate_hz(codec, sample_rate_hz, bit_rate_bps)
     peak = max(1.0, float(np.abs(waveform).max()))
     narrow = _resampled(waveform / np.float32(peak) if peak > 1 else waveform, sample_rate_hz, rate_hz)
+    if not len(narrow):
+        raise AugmentationError(
+            f"{len(waveform)} samples at {sample_rate_hz} Hz are none at the {rate_hz} Hz of {codec!r}"
+        )
     decoded, bits = _pass(narrow, rate_hz, codec, bit_rate_bps, vbr_quality)
     decoded = _cut(decoded, _delay(codec, rate_hz), len(narrow))
     result = _cut(_resampled(decoded, rate_hz, sample_rate_hz), 0, len(waveform))

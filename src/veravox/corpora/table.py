@@ -100,7 +100,7 @@ def protocol(
     rows = read_headed(file, (), separator or _separator(file))
     named = {"path": path, "label": label, "utterance_id": utterance_id, "speaker_id": speaker_id}
     rows = _renamed(rows, {**named, "attack_id": attack_id, **(columns or {})}, file)
-    rows = with_labels(_own_labels(rows, bona_fide, spoof), file)
+    rows = with_labels(_own_labels(_with_paths(rows, file), bona_fide, spoof), file)
     folder = Path(os.path.normpath(file.parent / audio_root)) if audio_root else file.parent
     stem = pl.col("path").str.replace(r"^\./", "").str.replace(r"\.[^./]*$", "")
     rows = rows.with_columns(stem.alias("file"))
@@ -141,6 +141,20 @@ def _renamed(rows: pl.DataFrame, named: dict[str, str | None], file: Path) -> pl
             raise CorpusError(message)
     clash = [name for name in taken.values() if name in there and name not in taken]
     return rows.drop(clash).rename(taken)
+
+
+def _with_paths(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
+    """The rows, if each has a path; those of a list that was written on Windows with slashes."""
+    if not len(rows):
+        raise CorpusError(f"{str(file)!r} has a header and no rows")
+    paths = rows["path"].str.strip_chars()
+    empty = rows.filter(paths.is_null() | (paths == ""))
+    if len(empty):
+        more = f"; {len(empty)} such lines" if len(empty) > 1 else ""
+        raise CorpusError(f"{str(file)!r}, line {empty[LINE][0]}: the path is missing{more}")
+    if paths.str.contains("\\", literal=True).any() and not paths.str.contains("/", literal=True).any():
+        paths = paths.str.replace_all("\\", "/", literal=True)
+    return rows.with_columns(paths)
 
 
 def _own_labels(rows: pl.DataFrame, bona_fide: str | None, spoof: str | None) -> pl.DataFrame:

@@ -85,7 +85,7 @@ class DetectorSpec:
                     f"expert {name!r} names the front end {expert.front_end!r}; "
                     f"{suggest(expert.front_end, self.front_ends)}"
                 )
-            if not name.isidentifier():
+            if not str(name).isidentifier():
                 raise ConfigurationError(f"expert name {name!r}: use letters, digits and underscores")
         if self.gate_front_end is not None and self.gate_front_end not in self.front_ends:
             raise ConfigurationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +22,14 @@ from veravox.errors import EvaluationError, TrainingError
 from veravox.files import write_json, write_text
 from veravox.models.checkpoint import Checkpoint, write_checkpoint
 from veravox.models.detector import Detector
+from veravox.models.mixture import LEAST_WINDOWS
 from veravox.scoring.api import scores_of
 from veravox.scoring.calibrate import calibrated_on_dev, training_limits
 from veravox.scoring.verdict import Judge
 from veravox.tables import Protocol
 from veravox.training.choosing import Best, Development
 from veravox.training.division import divide
-from veravox.training.parts import frozen_children, parameter_groups
+from veravox.training.parts import parameter_groups
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Recipe, Stage, Training
 from veravox.training.state import (
@@ -94,7 +96,7 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.detector = Detector(recipe.detector).to(device)
         for index, stage in enumerate(recipe.stages):
-            frozen_children(self.detector, stage, recipe.stage_training(index))
+            self._check_stage(stage, recipe.stage_training(index))
         seed_random(recipe.seed + 7919 * ranks.rank)
         state = self._saved(resume)
         self.bests: dict[str, Best] = {}
@@ -105,12 +107,27 @@ class Run:
         if self.tracker is not None and self.tracker.missing:
             say(self.tracker.missing)
 
+    def _check_stage(self, stage: Stage, training: Training) -> None:
+        """What would end the run at the stage's beginning, perhaps hours later, ends it now."""
+        parameter_groups(self.detector, stage, training)
+        if training.batch_size < LEAST_WINDOWS * self.ranks.count:
+            raise TrainingError(
+                f"stage {stage.name!r}: batch_size {training.batch_size} leaves {self.ranks.count} processes "
+                f"fewer than {LEAST_WINDOWS} windows each, which batch norms need; raise it"
+            )
+
     def _saved(self, resume: bool) -> dict[str, Any] | None:
         path = self.out / STATE_NAME
         if not resume:
-            if path.exists() or (self.out / "metrics.jsonl").exists():
+            metrics = self.out / "metrics.jsonl"
+            if path.exists():
                 raise TrainingError(
                     f"{str(self.out)!r} already holds a run; add --resume, or choose another folder"
+                )
+            if metrics.exists() and metrics.stat().st_size:  # empty, it is of a run that failed in its first epoch
+                raise TrainingError(
+                    f"{str(self.out)!r} already holds a run's metrics, but no {STATE_NAME} to go on from; "
+                    "choose another folder, or remove this one"
                 )
             if self.ranks.leads:
                 self.out.mkdir(parents=True, exist_ok=True)
@@ -158,7 +175,9 @@ class Run:
         write_state(self.out / STATE_NAME, state)
 
     def count(self, loss: float, batch: Batch) -> None:
-        """Add a step to the sums of the epoch."""
+        """Add a step to the sums of the epoch; one that was skipped, its loss not finite, taught nothing."""
+        if not math.isfinite(loss):
+            return
         bona_fide, copied, spliced = batch.targets == 1, batch.kinds == COPIED, batch.kinds == SPLICED
         windows = len(batch.targets)
         counts = [one.sum().item() for one in (bona_fide, copied, spliced, spliced & bona_fide)]
@@ -227,6 +246,11 @@ class Run:
 
     def _choose(self, stage: Stage, training: Training) -> None:
         """Score dev, keep what is best so far, write the epoch's record."""
+        if not self.sums[1]:
+            raise TrainingError(
+                f"stage {stage.name!r}: no step of epoch {self.position['epoch'] + 1} had a finite loss, all were "
+                f"skipped; lower the learning rate or rho (the last state is in {STATE_NAME})"
+            )
         result = self.development.result(self.detector, self.divisions[self.position["stage"]].dev)
         improved = []
         for name, module in self._parts(stage).items():
@@ -238,7 +262,7 @@ class Run:
         record = {
             "stage": stage.name,
             "epoch": self.position["epoch"] + 1,
-            "train_loss": self.sums[0] / max(self.sums[1], 1),
+            "train_loss": self.sums[0] / self.sums[1],
             "dev_loss": result.loss,
             "dev_eer": result.eer,
             "dev_expert_eer": result.expert_eers,

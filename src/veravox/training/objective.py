@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from veravox.models.detector import Detector
-from veravox.models.mixture import LEAST_WINDOWS, no_gradient_of
+from veravox.models.mixture import LEAST_WINDOWS, no_gradient_of, running_statistics
 from veravox.models.routers import load_imbalance
 from veravox.training.division import Division
 from veravox.training.losses import expert_losses, gate_entropy, mixture_loss, own_losses
@@ -19,17 +19,22 @@ from veravox.training.recipe import Stage, Training
 
 
 class _Mixed(nn.Module):
-    """The mixture judges every window: logits (B,), expert logits, gate weights, gate logits (B, E)."""
+    """The mixture judges every window: logits (B,), expert logits, gate weights, gate logits (B, E).
+
+    A window alone, which is left over at the end of an epoch, is judged by the running statistics of batch norms.
+    """
 
     def __init__(self, detector: Detector, masks: FeatureMasks | None) -> None:
         super().__init__()
         self.detector, self.masks = detector, masks
 
     def forward(self, windows: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        if self.masks is None or numbers is None:
-            output = self.detector(windows)
-        else:
-            output = self.detector.judge(self.masks(self.detector.hear(windows), numbers), windows)
+        alone = len(windows) * self.detector.spec.segments < LEAST_WINDOWS
+        with running_statistics(self.detector) if alone else nullcontext():
+            if self.masks is None or numbers is None:
+                output = self.detector(windows)
+            else:
+                output = self.detector.judge(self.masks(self.detector.hear(windows), numbers), windows)
         return output.logits, output.expert_logits, output.gate_weights, output.gate_logits
 
 

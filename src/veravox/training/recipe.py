@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +21,9 @@ from veravox.models.detector import DetectorSpec
 from veravox.registry import check_options
 from veravox.training.masking import FeatureMasks
 from veravox.training.sharpness_aware import SharpnessAware
+
+OPEN = ("sharpness", "learning_rates", "domains", "spec_augment")
+"""Fields whose own fields may be set where they were not yet."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,15 @@ class Training:
                 raise ConfigurationError(
                     "training: class_weights are two positive numbers, of spoof and bona fide"
                 )
-        if self.learning_rate <= 0 or self.min_learning_rate < 0 or self.weight_decay < 0:
-            raise ConfigurationError("training: learning rates must be positive, weight_decay not negative")
-        wrong = {name: rate for name, rate in self.learning_rates.items() if rate <= 0}
+        if self.draws is not None and self.draws < 1:
+            raise ConfigurationError(f"training: draws must be at least 1, not {self.draws}; leave it out for all")
+        rates = (self.learning_rate, 1.0 if self.gate_learning_rate is None else self.gate_learning_rate)
+        rest = (self.min_learning_rate, self.weight_decay, self.gradient_clip)
+        if not all(0 < rate < math.inf for rate in rates) or not all(0 <= value < math.inf for value in rest):
+            raise ConfigurationError(
+                "training: learning rates must be positive and finite, weight_decay and gradient_clip not negative"
+            )
+        wrong = {name: rate for name, rate in self.learning_rates.items() if not 0 < rate < math.inf}
         if wrong:
             raise ConfigurationError(f"training: learning_rates must be positive, not {wrong}; use freeze instead")
         for name in ("mixture_loss_weight", "expert_loss_weight", "load_balance_weight"):
@@ -175,6 +187,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ConfigurationError(f"recipe {self.name!r} has no stages")
+        if self.seed < 0:
+            raise ConfigurationError(f"recipe {self.name!r}: seed must not be negative, not {self.seed}")
         if self.mix is not None and self.mix not in named_mixes():
             raise ConfigurationError(
                 f"recipe {self.name!r}: unknown mix {self.mix!r}; {suggest(self.mix, named_mixes())}"
@@ -239,10 +253,16 @@ class Recipe:
         if "detector" in values:
             values["detector"] = DetectorSpec.parse(values["detector"])
         if "training" in values:
-            check_options("training", Training, values["training"] or {})
-            values["training"] = Training(**(values["training"] or {}))
+            fields = values["training"] or {}
+            if not isinstance(fields, Mapping):
+                raise ConfigurationError(f"recipe: 'training' is a mapping of its fields; got {fields!r}")
+            check_options("training", Training, fields)
+            values["training"] = Training(**fields)
         if "stages" in values:
-            values["stages"] = tuple(Stage.parse(item) for item in values["stages"] or ())
+            stages = values["stages"] or ()
+            if not isinstance(stages, list | tuple):
+                raise ConfigurationError(f"recipe: 'stages' is a list of stages; got {stages!r}")
+            values["stages"] = tuple(Stage.parse(item) for item in stages)
         for name in ("augmentation", "synthesis"):
             given = values.get(name, ())
             values[name] = tuple(given or ()) if given is None or isinstance(given, list | tuple) else given
@@ -291,6 +311,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which `1e-4` is a number, as people write learning rates; YAML 1.1 wants `1.0e-4`."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _from_yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """Read a YAML recipe.
 
@@ -298,7 +331,7 @@ def read_recipe(path: str | Path) -> Recipe:
         ConfigurationError: if the file is absent, no YAML, or describes no recipe.
     """
     try:
-        return Recipe.parse(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        return Recipe.parse(_from_yaml(Path(path).read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"recipe {str(path)!r} cannot be read: {error}") from error
     except yaml.YAMLError as error:
@@ -320,7 +353,7 @@ def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         if not equals:
             raise ConfigurationError(f"--set {setting!r}: write FIELD=VALUE")
         try:
-            value = yaml.safe_load(text)
+            value = _from_yaml(text)
         except yaml.YAMLError as error:
             raise ConfigurationError(f"--set {setting!r}: the value is not YAML") from error
         _set(data, key.split("."), value, key)
@@ -329,22 +362,32 @@ def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 def _set(data: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
     holder: Any = data
-    if parts[0] == "training" and len(parts) == 2:
-        for stage in data["stages"]:
-            stage.pop(parts[1], None)
-    if parts[0] == "stages" and len(parts) == 3:
+    if parts[0] == "stages" and len(parts) > 2:
         stages = {stage["name"]: stage for stage in data["stages"]}
         if parts[1] not in stages:
             raise ConfigurationError(f"--set {key}: no stage {parts[1]!r}; {suggest(parts[1], stages)}")
-        stages[parts[1]][parts[2]] = value
-        return
+        if len(parts) == 3:
+            stages[parts[1]][parts[2]] = value
+            return
+        holder, parts = stages[parts[1]], parts[2:]
+        holder.setdefault(parts[0], copy.deepcopy(data["training"].get(parts[0])))  # changed in this stage alone
+    elif parts[0] == "stages" and len(parts) == 2:
+        raise ConfigurationError(f"--set {key}: write stages.NAME.FIELD=VALUE")
+    elif parts[0] == "training" and len(parts) > 1:
+        for stage in data["stages"]:
+            if len(parts) == 2:
+                stage.pop(parts[1], None)
+            elif parts[1] in stage:
+                _set(stage, parts[1:], value, key)
     for part in parts[:-1]:
         if not isinstance(holder, dict) or part not in holder:
             there = set(holder) if isinstance(holder, dict) else set()
             raise ConfigurationError(f"--set {key}: no field {part!r}; {suggest(part, there)}")
+        if holder[part] is None and part in OPEN:
+            holder[part] = {}
         holder = holder[part]
     known = set(holder) if isinstance(holder, dict) else set()
-    free_form = (parts[0] == "detector" and len(parts) > 2) or parts[:-1] == ["training", "sharpness"]
+    free_form = (parts[0] == "detector" and len(parts) > 2) or parts[-2:-1] in ([name] for name in OPEN)
     if not isinstance(holder, dict) or (parts[-1] not in known and not free_form):
         raise ConfigurationError(f"--set {key}: no field {parts[-1]!r}; {suggest(parts[-1], known)}")
     holder[parts[-1]] = value

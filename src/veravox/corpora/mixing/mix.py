@@ -94,7 +94,9 @@ def make_mix(mix: Mix, roots: Mapping[str, str] | None = None, partial: bool = F
     for name, source in mix.sources.items():
         if name not in missing:
             frames[name] = _trials(mix, name, source, roots, folder, notes)
-    pools = {name: _pool(mix, name, frames) for name in mix.sets}
+    if frames and mix.hold_out:
+        notes += _without_trials(pl.concat(frames.values(), how="diagonal_relaxed"), mix.hold_out, "hold_out")
+    pools = {name: _pool(mix, name, frames, notes) for name in mix.sets}
     if mix.folds is None:
         sets = {name: _draw(mix, name, pool) for name, pool in pools.items()}
     else:
@@ -145,6 +147,7 @@ def _trials(
         (pl.lit(f"{name}/") + pl.col("utterance_id")).alias("utterance_id"),
         pl.lit(name).alias("domain"),
     )
+    notes += _without_trials(frame, source.only, f"source {name!r}, only")
     frame = _filtered(frame, source.only, True, f"source {name!r}")
     if source.divide is not None:
         shares = {role: getattr(source.divide, role) for role in ROLES}
@@ -171,7 +174,21 @@ def _filtered(frame: pl.DataFrame, values: Mapping[str, list[str]], keep: bool, 
     return frame
 
 
-def _pool(mix: Mix, name: str, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def _without_trials(frame: pl.DataFrame, values: Mapping[str, list[str]], owner: str) -> list[str]:
+    """A note for every value that no trial has: a misspelling, as a rule, which would hold nothing out."""
+    notes = []
+    for column, wanted in values.items():
+        there = set(frame[column].cast(pl.String).drop_nulls().unique()) if column in frame.columns else set()
+        for value in sorted(set(wanted) - there if there else ()):
+            nearest = suggest(value, there)
+            nearest = (
+                nearest if len(there) < 9 or nearest.startswith("did") else f"known: {first_few(sorted(there))}"
+            )
+            notes.append(f"{owner}: no trial has {column} {value!r}; {nearest}")
+    return notes
+
+
+def _pool(mix: Mix, name: str, frames: Mapping[str, pl.DataFrame], notes: list[str]) -> pl.DataFrame:
     """All trials that a set may take: of its sources, splits and values, without what is held out."""
     part, role = mix.sets[name], mix.role(name)
     splits = part.splits or [role]
@@ -179,15 +196,15 @@ def _pool(mix: Mix, name: str, frames: Mapping[str, pl.DataFrame]) -> pl.DataFra
     if not chosen:
         return pl.DataFrame(schema={"utterance_id": pl.String})
     pool = pl.concat(chosen, how="diagonal_relaxed")
+    notes += _without_trials(pool, part.only, f"set {name!r}, only")
+    notes += _without_trials(pool, part.without, f"set {name!r}, without")
     split = pl.col("split") if "split" in pool.columns else pl.lit(None, dtype=pl.String)
     # Trials without a published split can only be tested on, unless the mix divides them.
     pool = pool.filter(split.fill_null("eval").is_in(splits))
     pool = _filtered(pool, part.only, True, f"set {name!r}, only")
     pool = _filtered(pool, part.without, False, f"set {name!r}, without")
     if role != "eval":
-        for column, values in mix.hold_out.items():
-            _need_column(pool, column, "hold_out")
-            pool = pool.filter(~pl.col(column).is_in(values).fill_null(False))
+        pool = _filtered(pool, mix.hold_out, False, "hold_out")
     return pool.with_columns(pl.lit(role).alias("split"))
 
 
@@ -261,8 +278,13 @@ def _fold_values(column: pl.Series, groups: int | None, seed: int) -> Iterator[t
     """Name and values of each fold."""
     values = column.unique().sort()
     if groups is None:
+        names: dict[str, str] = {}
         for value in values:
-            yield "without-" + "".join(c if c.isalnum() or c in "-_.+" else "_" for c in value), [value]
+            name = "without-" + "".join(c if c.isalnum() or c in "-_.+" else "_" for c in value)
+            if name in names:
+                raise ConfigurationError(f"folds: {names[name]!r} and {value!r} would share the folder {name!r}")
+            names[name] = value
+            yield name, [value]
         return
     if not 2 <= groups <= len(values):
         raise ConfigurationError(f"folds: {groups} groups of {len(values)} values; use 2 to {len(values)}")

@@ -131,6 +131,7 @@ class Mix:
                     raise ConfigurationError(f"set {name!r} takes from {taken!r}, which is no source; {nearest}")
             if part.role is not None and part.role not in ROLES:
                 raise ConfigurationError(f"set {name!r}: the role must be train, dev or eval, not {part.role!r}")
+            self._check_counts(name, part)
         for name, source in self.sources.items():
             if (source.corpus is None) == (source.protocol is None):
                 raise ConfigurationError(f"source {name!r} needs either a corpus or a protocol")
@@ -139,6 +140,16 @@ class Mix:
                 CORPORA.check(Spec(str(source.corpus), options), ("root", "split"))
         if self.folds is not None and self.folds.by not in FOLDED:
             raise ConfigurationError(f"folds by {self.folds.by!r}: {suggest(self.folds.by, FOLDED)}")
+
+    def _check_counts(self, name: str, part: Part) -> None:
+        each = part.trials_per_source
+        for source in each if isinstance(each, dict) else ():
+            if source not in self.sources:
+                nearest = suggest(source, self.sources)
+                raise ConfigurationError(f"set {name!r}, trials_per_source: {source!r} is no source; {nearest}")
+        counts = [part.trials, *(each.values() if isinstance(each, dict) else [each])]
+        if any(count is not None and count < 1 for count in counts):
+            raise ConfigurationError(f"set {name!r}: trials and trials_per_source must be at least 1")
 
     def role(self, name: str) -> str:
         """What a set is for: train, dev or eval."""
@@ -178,6 +189,7 @@ def mix_from_dict(data: Any, name: str = "mix") -> Mix:
     for key in given:
         if key not in known:
             raise ConfigurationError(f"mix {name!r} has no field {key!r}; {suggest(key, known)}")
+    check_options(f"mix {name!r}", Mix, given)
     return Mix(**given)
 
 

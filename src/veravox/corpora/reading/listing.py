@@ -32,14 +32,18 @@ def list_audio(root: str | os.PathLike[str], folders: Sequence[str] = ("",)) -> 
     """All audio files of some folders below `root`, sorted by path.
 
     Endings count in any case; hidden files (`._x.wav` of macOS among them) do not count; links are followed,
-    a loop of links once.
+    a loop of links once. Folders that are named apart are listed each, also where links make them one.
+
+    Args:
+        root: where relative folders start.
+        folders: relative to `root`, or absolute; what lies below an absolute one has an absolute path.
     """
     found: list[str] = []
     broken: list[str] = []
-    seen: set[tuple[int, int]] = set()
+    walked: set[str] = set()
     for folder in dict.fromkeys(folders):
         if os.path.isdir(os.path.join(root, folder)):
-            _walk(os.fspath(root), folder.strip("/"), found, broken, seen)
+            _walk(os.fspath(root), folder.rstrip("/") or folder[:1], found, broken, walked)
     undecodable: dict[str, str] = {}
     for index, path in enumerate(found):
         if not path.isascii():
@@ -52,20 +56,22 @@ def list_audio(root: str | os.PathLike[str], folders: Sequence[str] = ("",)) -> 
     return Listing(frame, sorted(broken), undecodable)
 
 
-def _walk(root: str, folder: str, found: list[str], broken: list[str], seen: set[tuple[int, int]]) -> None:
+def _walk(root: str, folder: str, found: list[str], broken: list[str], walked: set[str]) -> None:
     parts = folder.split("/") if folder else []
+    seen: set[tuple[int, int]] = set()
     for depth in range(len(parts)):
-        above = os.stat(os.path.join(root, *parts[:depth]))
+        above = os.stat(os.path.join(root, "/".join(parts[:depth]) or folder[: folder.startswith("/")]))
         seen.add((above.st_dev, above.st_ino))  # a link up to here is a loop
     pending = [folder]
     while pending:
         here = pending.pop()
         full = os.path.join(root, here)
         status = os.stat(full)
-        if (status.st_dev, status.st_ino) in seen:
+        if here in walked or (status.st_dev, status.st_ino) in seen:
             continue
+        walked.add(here)
         seen.add((status.st_dev, status.st_ino))
-        prefix = f"{here}/" if here else ""
+        prefix = f"{here.rstrip('/')}/" if here else ""
         with os.scandir(full) as entries:
             for entry in entries:
                 name = entry.name

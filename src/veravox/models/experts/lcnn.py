@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from veravox.errors import ConfigurationError
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
 
+LEAST = 8
+"""Bins and frames that three poolings leave one of."""
+
 
 class _HalvesMaximum(torch.autograd.Function):
     """Maximum of two channel halves; one mask and two writes back, where autograd would pad and add."""
@@ -49,7 +52,7 @@ def _convolution(channels_in: int, channels_out: int, kernel: int) -> list[nn.Mo
 
 @EXPERTS.register("lcnn")
 class LCNN(Expert):
-    """Nine convolutions with max-feature-map; 682,690 parameters. Features (B, F, T), any length.
+    """Nine convolutions with max-feature-map; 682,690 parameters. Features (B, F, T), from 8 bins and 8 frames.
 
     Args:
         width: all channel counts times this; 1 is the published network.
@@ -62,8 +65,13 @@ class LCNN(Expert):
         "local spectro-temporal patterns, the strongest of each region; keeps a coarse time-frequency map"
     )
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, feature_shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
+        if feature_shape is not None and (len(feature_shape) != 2 or min(feature_shape) < LEAST):
+            raise ConfigurationError(
+                f"expert 'lcnn' needs spectral features of at least {LEAST} bins and {LEAST} frames; "
+                f"features here have shape {feature_shape}"
+            )
         if not 0 < width <= 4:
             raise ConfigurationError(f"expert 'lcnn': width must be in (0, 4], not {width:g}")
         c32, c48, c64 = (max(1, round(width * channels)) for channels in (32, 48, 64))

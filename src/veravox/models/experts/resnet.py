@@ -57,8 +57,13 @@ class ResNet(Expert):
         widths: tuple[int, ...] = (16, 32, 64, 128),
         depths: tuple[int, ...] = (2, 2, 2, 2),
         dropout: float = 0.0,
+        feature_shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
+        if feature_shape is not None and len(feature_shape) != 2:
+            raise ConfigurationError(
+                f"expert 'resnet' needs spectral features (F, T); features here have shape {feature_shape}"
+            )
         if len(widths) != len(depths) or not widths:
             raise ConfigurationError(f"expert 'resnet': widths {widths} and depths {depths} must be of one length")
         self.stem = nn.Sequential(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from veravox.models.front_ends import FRONT_ENDS, FrontEnd
-from veravox.models.front_ends.log_mel import PowerSpectrum, pre_emphasise, triangular_filters
+from veravox.models.front_ends.log_mel import PowerSpectrum, check_bands, pre_emphasise, triangular_filters
 
 
 def cosine_basis(size: int) -> Tensor:
@@ -50,6 +50,7 @@ class LFCC(FrontEnd):
         super().__init__()
         self.power = PowerSpectrum(fft, frame, hop)
         self.pre_emphasis = pre_emphasis
+        check_bands(coefficients, 0.0, max_frequency_hz, sample_rate_hz)
         edges = torch.linspace(0.0, max_frequency_hz, coefficients + 2, dtype=torch.float64)
         filters = triangular_filters(edges, fft // 2 + 1, sample_rate_hz).float()
         self.register_buffer("filters", filters, persistent=False)

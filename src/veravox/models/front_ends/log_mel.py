@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from veravox.errors import ConfigurationError
 from veravox.models.front_ends import FRONT_ENDS, FrontEnd
 
 
@@ -36,6 +37,19 @@ def mel_filters(
     return triangular_filters(edges, bins, sample_rate_hz).float()
 
 
+def check_bands(bands: int, min_frequency_hz: float, max_frequency_hz: float, sample_rate_hz: int) -> None:
+    """Check that there are bands, between frequencies that there are.
+
+    Raises:
+        ConfigurationError: naming what was asked.
+    """
+    if bands < 1 or not 0 <= min_frequency_hz < max_frequency_hz <= sample_rate_hz / 2:
+        raise ConfigurationError(
+            f"{bands} bands from {min_frequency_hz:g} to {max_frequency_hz:g} Hz cannot be; ask for 1 or more, in "
+            f"rising order from 0 to {sample_rate_hz / 2:g} Hz"
+        )
+
+
 def pre_emphasise(windows: Tensor, coefficient: float) -> Tensor:
     """y[n] = x[n] - coefficient x[n-1]; the first sample stays."""
     return torch.cat([windows[:, :1], windows[:, 1:] - coefficient * windows[:, :-1]], dim=1)
@@ -48,10 +62,20 @@ class PowerSpectrum(nn.Module):
 
     def __init__(self, fft: int, frame: int, hop: int) -> None:
         super().__init__()
+        if not 0 < frame <= fft or hop < 1:
+            raise ConfigurationError(
+                f"a spectrum needs a frame from 1 to its fft, and a hop from 1; not fft {fft}, frame {frame}, "
+                f"hop {hop}"
+            )
         self.fft, self.frame, self.hop = fft, frame, hop
         self.register_buffer("window", torch.hamming_window(frame, periodic=True), persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
+        if windows.shape[1] <= self.fft // 2:
+            raise ConfigurationError(
+                f"windows of {windows.shape[1]} samples are too short for an fft of {self.fft}; set a longer "
+                "window_s"
+            )
         spectrum = torch.stft(
             windows.float(), self.fft, self.hop, self.frame, self.window, center=True, return_complex=True
         )
@@ -86,6 +110,7 @@ class LogMel(FrontEnd):
         super().__init__()
         self.power = PowerSpectrum(fft, frame, hop)
         self.pre_emphasis, self.remove_mean = pre_emphasis, remove_mean
+        check_bands(bands, min_frequency_hz, max_frequency_hz, sample_rate_hz)
         filters = mel_filters(bands, fft // 2 + 1, sample_rate_hz, min_frequency_hz, max_frequency_hz)
         self.register_buffer("filters", filters, persistent=False)
 
