@@ -120,6 +120,10 @@ def test_a_folder_with_a_run_is_not_overwritten_and_another_recipe_does_not_resu
         fit(change(recipe, ["seed=5"]), *data, tmp_path / "run", workers=0, resume=True)
     with pytest.raises(TrainingError, match="nothing to resume"):
         fit(recipe, *data, tmp_path / "other", workers=0, resume=True)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "run" / "detector.safetensors").rename(tmp_path / "kept" / "detector.safetensors")
+    with pytest.raises(TrainingError, match="already holds a detector"):
+        fit(recipe, *data, tmp_path / "kept", workers=0)
 
 
 def test_a_run_that_failed_in_its_first_epoch_is_started_again(tmp_path, data):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class WeightSpace:
         if not self.parameters:
             raise ConfigurationError("every weight of the detector is frozen; there is nothing to move")
         self.count = sum(parameter.numel() for parameter in self.parameters)
+        self.recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
 
     def split(self, flat: Tensor) -> Vector:
         """One long tensor as a vector, part by part in the weights' shapes."""
@@ -68,8 +69,11 @@ class WeightSpace:
 
     def gradient(self, loss: Callable[[], Tensor]) -> tuple[float, Vector]:
         """The loss and its gradient at the weights as they are; zeros where a weight has none."""
-        value = loss()
-        found = torch.autograd.grad(value, self.parameters, allow_unused=True)
+        # cuDNN has no gradient of recurrent layers in evaluation mode; torch's own kernels have.
+        cudnn = torch.backends.cudnn
+        with cudnn.flags(enabled=False) if self.recurrent else nullcontext():
+            value = loss()
+            found = torch.autograd.grad(value, self.parameters, allow_unused=True)
         return float(value.detach()), [
             torch.zeros_like(parameter) if part is None else part
             for parameter, part in zip(self.parameters, found, strict=True)

@@ -20,7 +20,7 @@ from veravox.augment import build_chain, build_synthesis
 from veravox.batches.training import COPIED, SPLICED, Batch
 from veravox.errors import EvaluationError, TrainingError
 from veravox.files import write_json, write_text
-from veravox.models.checkpoint import Checkpoint, write_checkpoint
+from veravox.models.checkpoint import CHECKPOINT_NAME, Checkpoint, write_checkpoint
 from veravox.models.detector import Detector
 from veravox.models.mixture import LEAST_WINDOWS
 from veravox.scoring.api import scores_of
@@ -129,6 +129,8 @@ class Run:
                     f"{str(self.out)!r} already holds a run's metrics, but no {STATE_NAME} to go on from; "
                     "choose another folder, or remove this one"
                 )
+            if (self.out / CHECKPOINT_NAME).exists():
+                raise TrainingError(f"{str(self.out)!r} already holds a detector; choose another folder")
             if self.ranks.leads:
                 self.out.mkdir(parents=True, exist_ok=True)
                 write_text(self.out / "recipe.yaml", self.recipe.to_yaml())
