@@ -43,6 +43,8 @@ PROTOCOL_COLUMNS: tuple[str, ...] = (
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 GATE_PREFIX, EXPERT_PREFIX = "gate_weight.", "expert_score."
+WRITTEN_ID = "written_id"
+"""Column of scores whose ids lost an audio ending when they were read: the ids as they were written."""
 
 
 def read_table(path: str | os.PathLike[str], error: type[VeravoxError]) -> pl.DataFrame:
@@ -226,14 +228,14 @@ class Protocol:
         """The same protocol with other rows or columns."""
         return Protocol(frame, name or self.name, self.root, self._undecodable)
 
-    def where(self, **columns: str | Sequence[str]) -> Protocol:
-        """Only the trials whose columns have the given value, or one of the given values."""
+    def where(self, /, **columns: str | Sequence[str]) -> Protocol:
+        """Only the trials whose columns, read as text, have the given value, or one of the given values."""
         frame = self.frame
         for column, wanted in columns.items():
             if column not in frame.columns:
                 raise ProtocolError(f"{self.name} has no column {column!r}; {suggest(column, frame.columns)}")
             values = [wanted] if isinstance(wanted, str) else list(wanted)
-            frame = frame.filter(pl.col(column).is_in(values))
+            frame = frame.filter(pl.col(column).cast(pl.String).is_in(values))
         return self.with_frame(frame)
 
     def shard(self, index: int, count: int) -> Protocol:
@@ -430,24 +432,34 @@ class Scores:
                 beside.unlink(missing_ok=True)  # of an earlier run under this name
         write_table(self.frame, file)
 
+    def named_as_in(self, protocol: Protocol) -> Scores:
+        """The same scores, each under its id as written (`a.wav`) where the protocol knows that one, not `a`."""
+        if WRITTEN_ID not in self.frame.columns:
+            return self
+        written = pl.col(WRITTEN_ID)
+        known = written.is_in(protocol.frame["utterance_id"].implode())
+        ids = pl.when(known).then(written).otherwise(pl.col("utterance_id")).alias("utterance_id")
+        return Scores(self.frame.with_columns(ids), self.failures, self.windows, self.name)
+
     def align(self, protocol: Protocol) -> pl.DataFrame:
         """The protocol's rows with their scores, joined by `utterance_id`, in the protocol's order.
 
         Raises:
             ScoringError: if a trial has no score, or a score has no trial.
         """
-        missing = protocol.frame.join(self.frame, on="utterance_id", how="anti")["utterance_id"]
+        # A protocol may hold the score of another system under the same name.
+        trials = protocol.frame.drop([name for name in ("score", "p_spoof") if name in protocol.frame.columns])
+        scores = self.named_as_in(protocol).frame
+        missing = trials.join(scores, on="utterance_id", how="anti")["utterance_id"]
         if len(missing):
             raise ScoringError(
                 f"{len(missing)} trials of {protocol.name!r} have no score, first {first_few(missing)}"
             )
-        extra = self.frame.join(protocol.frame, on="utterance_id", how="anti")["utterance_id"]
+        extra = scores.join(trials, on="utterance_id", how="anti")["utterance_id"]
         if len(extra):
             raise ScoringError(f"{len(extra)} scores have no trial in {protocol.name!r}, first {first_few(extra)}")
-        kept = [
-            name for name in self.frame.columns if name == "utterance_id" or name not in protocol.frame.columns
-        ]
-        return protocol.frame.join(self.frame.select(kept), on="utterance_id", how="left", maintain_order="left")
+        kept = [name for name in scores.columns if name == "utterance_id" or name not in trials.columns]
+        return trials.join(scores.select(kept), on="utterance_id", how="left", maintain_order="left")
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from veravox.errors import EvaluationError, first_few
 from veravox.evaluation.tandem import AsvScores
-from veravox.tables import LABEL_ALIASES, Protocol, Scores
+from veravox.tables import LABEL_ALIASES, WRITTEN_ID, Protocol, Scores
 
 Polarity = Literal["higher-is-bonafide", "higher-is-spoof"]
 POLARITIES = ("higher-is-bonafide", "higher-is-spoof")
@@ -219,7 +219,10 @@ def read_foreign_scores(
     if len(broken):
         raise EvaluationError(f"{str(path)!r}: the scores of {first_few(broken)} are not numbers")
     sign = 1.0 if polarity == "higher-is-bonafide" else -1.0
-    kept = {"utterance_id": frame[ids].cast(pl.String).str.replace(AUDIO_ENDING, ""), "score": sign * numbers}
+    written = frame[ids].cast(pl.String)
+    kept = {"utterance_id": written.str.replace(AUDIO_ENDING, ""), "score": sign * numbers}
+    if written.str.contains(AUDIO_ENDING).any():
+        kept[WRITTEN_ID] = written
     labels = [name for name in frame.columns if name not in (ids, score) and _is_label(frame[name])]
     if labels:
         kept["label_in_scores"] = frame[labels[0]]
