@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 
 import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from veravox.errors import OutputError, ProtocolError, ScoringError
+from veravox.files import write_text
 from veravox.tables import Calibration, Protocol, Scores, Segments, protocol_from_paths, read_protocol
 
 
@@ -114,6 +116,29 @@ def test_scores_join_by_id_and_name_what_is_missing_or_extra():
         Scores(scores.frame[1:]).align(protocol)
     with pytest.raises(ScoringError, match="1 scores have no trial"):
         scores.align(Protocol.from_rows(rows("real")))
+
+
+def test_a_score_in_the_protocol_is_never_taken_for_the_systems():
+    table = [row | {"score": "9.5", "p_spoof": "1"} for row in rows("real", "fake")]
+    scores = Scores(pl.DataFrame({"utterance_id": ["001", "000"], "score": [-2.0, 1.0]}))
+    assert scores.align(Protocol.from_rows(table))["score"].to_list() == [1.0, -2.0]
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_a_column_of_numbers_is_chosen_from_by_its_text(value):
+    column = [1, 2] if value == "1" else [True, False]
+    protocol = Protocol(pl.DataFrame({"utterance_id": ["a", "b"], "self": column}))
+    assert protocol.where(self=value).utterance_ids == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_never_replaced_by_one(tmp_path, kind):
+    target = tmp_path / "out.csv"
+    target.mkdir() if kind == "folder" else os.mkfifo(target)
+    with pytest.raises(OutputError, match="a folder" if kind == "folder" else "not a regular file"):
+        write_text(target, "x")
+    assert target.is_dir() if kind == "folder" else target.is_fifo()
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_nothing_half_written_replaces_a_whole_file(tmp_path, monkeypatch):
