@@ -103,11 +103,36 @@ def test_resume_refuses_blocks_of_another_run(tmp_path, checkpoint, protocol):
         score_to_file(checkpoint, protocol, tmp_path / "s.csv", other, resume=True)
 
 
-def _killed(checkpoint, protocol, out, policy):
+def test_resume_refuses_blocks_made_under_another_prior(tmp_path, checkpoint, protocol):
+    policy = detector_policy(checkpoint, "sliding")
+    with pytest.raises(MemoryError):
+        _killed(checkpoint, protocol, tmp_path / "s.csv", policy, prior=0.1)
+    with pytest.raises(ScoringError, match="made with another prior"):
+        score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, prior=0.9, resume=True)
+
+
+def test_a_block_that_was_being_written_at_the_kill_is_scored_again(tmp_path, checkpoint, protocol):
+    policy = detector_policy(checkpoint, "sliding")
+    with pytest.raises(MemoryError):
+        _killed(checkpoint, protocol, tmp_path / "s.csv", policy)
+    (tmp_path / "s.csv.parts" / ".partial-x1.jsonl").write_text('{"utterance_id": "half')
+    score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, resume=True)
+    assert Scores.read(tmp_path / "s.csv").frame["utterance_id"].to_list() == protocol.utterance_ids
+
+
+def test_an_output_that_is_a_folder_is_refused_before_anything_is_scored(tmp_path, checkpoint, protocol):
+    (tmp_path / "s.csv").mkdir()
+    judged, policy = [], detector_policy(checkpoint, "sliding")
+    with pytest.raises(OutputError, match="a folder"):
+        score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, on_trial=judged.append)
+    assert not judged
+
+
+def _killed(checkpoint, protocol, out, policy, **options):
     def die(verdict):
         raise MemoryError
 
-    score_to_file(checkpoint, protocol, out, policy, on_trial=die)
+    score_to_file(checkpoint, protocol, out, policy, on_trial=die, **options)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
