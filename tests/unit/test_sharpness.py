@@ -261,7 +261,9 @@ def test_no_words_of_the_pictures_run_off_the_paper(measure, monkeypatch):
     drawn = []
     monkeypatch.setattr(sharpness_plots, "as_png", drawn.append)
     frame = table_of([1.0, 2.0], [0.1, 0.2]).frame.with_columns(
-        measure=pl.lit(measure), column=pl.lit("drift:attack_id"), condition=pl.Series(["1: a-long-attack", "2: tts"])
+        measure=pl.lit(measure),
+        column=pl.lit("drift:attack_id"),
+        condition=pl.Series(["1: a-long-attack", "2: tts"]),
     )
     sharpness_plots.draw_drift(frame, measure)
     sharpness_plots.draw_conditions(frame, measure)
