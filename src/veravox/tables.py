@@ -222,7 +222,7 @@ class Protocol:
         """
         self.require("path")
         values = [self._undecodable.get(value, value) for value in self.frame["path"]]
-        return values if self.root is None else [os.path.join(self.root, value) for value in values]
+        return values if self.root in (None, Path()) else [os.path.join(self.root, value) for value in values]
 
     def with_frame(self, frame: pl.DataFrame, name: str | None = None) -> Protocol:
         """The same protocol with other rows or columns."""
@@ -264,7 +264,7 @@ def protocol_from_paths(paths: Iterable[str | os.PathLike[str]]) -> Protocol:
     frame = pl.DataFrame(
         {"utterance_id": shown, "path": shown}, schema={"utterance_id": pl.String, "path": pl.String}
     )
-    return Protocol(frame, name="the given files", undecodable=undecodable)
+    return Protocol(frame, name="the given files", root=Path(), undecodable=undecodable)
 
 
 @dataclass(frozen=True)
@@ -333,6 +333,7 @@ class Calibration:
             raise ScoringError(f"not a calibration: {error}") from error
 
 
+SCORE_NUMBERS = ("p_spoof", "prior", "duration_s", "windows", "worst_start_s", "worst_end_s", "worst_score")
 FAILURE_SCHEMA = {"utterance_id": pl.String, "path": pl.String, "error": pl.String}
 WINDOW_SCHEMA = {"utterance_id": pl.String, "start_s": pl.Float64, "end_s": pl.Float64, "score": pl.Float64}
 
@@ -402,15 +403,13 @@ class Scores:
             ScoringError: if the file cannot be read or its rows are wrong.
         """
         if Path(path).suffix.lower() == ".jsonl":
-            return cls(*_read_json_lines(path), name=str(path))
+            frame, failures, windows = _read_json_lines(path)
+            return cls(_typed(frame), failures, windows, name=str(path))
         frame = read_table(path, ScoringError)
-        numeric = [name for name in frame.columns if name.startswith((GATE_PREFIX, EXPERT_PREFIX))]
-        numeric += [name for name in ("duration_s", "p_spoof", "windows") if name in frame.columns]
-        frame = frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False))
-        failures, windows = (cls._beside(path, part) for part in ("failures", "windows"))
+        beside, windows = (cls._beside(path, part) for part in ("failures", "windows"))
         if windows is not None:
             windows = windows.with_columns(pl.col("start_s", "end_s", "score").cast(pl.Float64))
-        return cls(frame, failures, windows, name=str(path))
+        return cls(_typed(frame), beside, windows, name=str(path))
 
     @staticmethod
     def _beside(path: str | os.PathLike[str], part: str) -> pl.DataFrame | None:
@@ -462,28 +461,60 @@ class Scores:
         return trials.join(scores.select(kept), on="utterance_id", how="left", maintain_order="left")
 
 
+def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """A table of scores with the types that scoring gives its columns; CSV and JSON tell them only in part."""
+    numeric = [name for name in frame.columns if name.startswith((GATE_PREFIX, EXPERT_PREFIX))]
+    numeric += [name for name in SCORE_NUMBERS if name in frame.columns]
+    text = [name for name in ("path", "verdict", "warnings") if name in frame.columns]
+    frame = frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False), pl.col(text).cast(pl.String))
+    return frame.with_columns(pl.col("windows").cast(pl.Int64)) if "windows" in numeric else frame
+
+
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    scalars = {key: value for key, value in row.items() if not isinstance(value, dict | list)}
-    weights = {GATE_PREFIX + key: value for key, value in (row.get("gate_weights") or {}).items()}
-    return (
-        scalars | weights | {EXPERT_PREFIX + key: value for key, value in (row.get("expert_scores") or {}).items()}
-    )
+    """One JSON object of scores as a row with the columns of a table of scores."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if key == "worst_10_s":
+            names = ("worst_start_s", "worst_end_s", "worst_score")
+            flat |= dict(zip(names, value or (None, None, None), strict=True))
+        elif key == "warnings" and isinstance(value, list):
+            flat[key] = "; ".join(map(str, value)) or None
+        elif key in ("gate_weights", "expert_scores"):
+            prefix = GATE_PREFIX if key == "gate_weights" else EXPERT_PREFIX
+            flat |= {prefix + name: number for name, number in (value or {}).items()}
+        elif key != "schema" and not isinstance(value, dict | list):
+            flat[key] = value
+    return flat
 
 
-def _read_json_lines(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Scores and failures of a file of one JSON object a line."""
-    rows: list[dict[str, Any]] = []
+def _read_json_lines(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:
+    """Scores, failures and windows of a file of one JSON object a line."""
+    scored: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    windows: list[tuple[Any, ...]] = []
+    number, with_windows = 0, False
     try:
         with open(path, encoding="utf-8") as lines:
             for line in lines:
-                if line.strip():
-                    rows.append(_flat(json.loads(line)))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError) as error:
-        raise ScoringError(f"{str(path)!r} cannot be read at line {len(rows) + 1}: {error}") from error
-    scored = [row for row in rows if row.get("error") is None]
-    failed = [{key: row.get(key) for key in FAILURE_SCHEMA} for row in rows if row.get("error") is not None]
-    frame = pl.DataFrame(scored, infer_schema_length=None) if scored else pl.DataFrame(schema=WINDOW_SCHEMA)
-    return frame, pl.DataFrame(failed, schema=FAILURE_SCHEMA)
+                number += 1
+                row = json.loads(line) if line.strip() else None
+                if row is None:
+                    continue
+                if row.get("error") is not None:
+                    failed.append({key: row.get(key) for key in FAILURE_SCHEMA})
+                    continue
+                with_windows = with_windows or "window_scores" in row
+                windows += [(row.get("utterance_id"), *window) for window in row.get("window_scores") or ()]
+                scored.append({key: value for key, value in _flat(row).items() if key != "error"})
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ScoringError(f"{str(path)!r} cannot be read at line {max(1, number)}: {error}") from error
+    try:
+        frame = pl.DataFrame(scored, infer_schema_length=None) if scored else pl.DataFrame(schema=WINDOW_SCHEMA)
+        pieces = pl.DataFrame(windows, schema=WINDOW_SCHEMA, orient="row") if with_windows else None
+        return frame, pl.DataFrame(failed, schema=FAILURE_SCHEMA), pieces
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ScoringError(f"{str(path)!r} does not hold scores as veravox writes them: {reason}") from error
 
 
 class Segments:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import soundfile
 import torch
+from polars.testing import assert_frame_equal
 
 import veravox
 from tiny import tiny_checkpoint
@@ -19,7 +20,7 @@ from veravox.models import read_checkpoint, write_checkpoint
 from veravox.scoring import api, merge, output, score_to_file
 from veravox.scoring.api import detector_policy
 from veravox.scoring.verdict import cautions_of, worst_span
-from veravox.tables import Protocol, Scores, protocol_from_paths, read_protocol
+from veravox.tables import Protocol, Scores, protocol_from_paths, read_protocol, read_table
 
 RATE = 16000
 
@@ -153,6 +154,47 @@ def test_shards_merge_to_the_whole(tmp_path, checkpoint, protocol, suffix):
     assert not (tmp_path / f"m{suffix}").exists()
 
 
+@pytest.mark.parametrize(("shards", "whole"), [(".csv", ".csv"), (".csv", ".parquet"), (".jsonl", ".parquet")])
+def test_a_merged_table_is_that_of_one_run_to_the_last_column(tmp_path, checkpoint, protocol, shards, whole):
+    policy, few = detector_policy(checkpoint, "sliding"), protocol.with_frame(protocol.frame[:4])
+    options = {"windows": True, "batch_size": 1}
+    score_to_file(checkpoint, few, tmp_path / f"one{whole}", policy, **options)
+    parts = [tmp_path / f"part{index}{shards}" for index in (1, 2)]
+    for index, part in enumerate(parts, 1):
+        score_to_file(checkpoint, few, part, policy, shard=(index, 2), **options)
+    merge(parts, tmp_path / f"merged{whole}")
+    for suffix in (whole, f".windows{whole}"):
+        one, merged = (read_table(tmp_path / f"{name}{suffix}", ScoringError) for name in ("one", "merged"))
+        assert_frame_equal(merged, one, check_column_order=False)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"shard": [1]}', '{"shard": ["a", 2], "trials": 2}'])
+def test_a_damaged_record_is_named(tmp_path, checkpoint, protocol, content):
+    policy, few = detector_policy(checkpoint, "sliding"), protocol.with_frame(protocol.frame[:2])
+    score_to_file(checkpoint, few, tmp_path / "s.csv", policy)
+    (tmp_path / "s.run.json").write_text(content)
+    with pytest.raises(ScoringError, match="is no record of a scoring run"):
+        merge([tmp_path / "s.csv"], tmp_path / "m.csv")
+
+
+def test_a_trial_that_failed_in_two_parts_is_doubled(tmp_path):
+    for name in "ab":
+        Scores(pl.DataFrame({"utterance_id": [name], "score": [0.0]})).write(tmp_path / f"{name}.csv")
+        (tmp_path / f"{name}.failures.csv").write_text("utterance_id,path,error\nx,x.wav,broken\n")
+    with pytest.raises(ScoringError, match="1 trials failed in more than one part, first 'x'"):
+        merge([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "m.csv")
+
+
+def test_a_file_of_samples_beyond_all_sense_fails_alone(tmp_path, checkpoint):
+    speech = np.sin(np.arange(RATE) / 20).astype(np.float32)
+    for name, gain in (("good", 0.5), ("loud", 1e9), ("absurd", 3e38)):
+        soundfile.write(tmp_path / f"{name}.wav", speech * np.float32(gain), RATE, subtype="FLOAT")
+    paths = protocol_from_paths(tmp_path / f"{name}.wav" for name in ("good", "loud", "absurd"))
+    scores = veravox.score(checkpoint, paths, on_error="collect")
+    assert len(scores) == 2
+    assert "times full scale" in scores.failures["error"].item()
+
+
 def test_more_shards_than_trials_leave_empty_shards_that_merge(tmp_path, checkpoint, protocol):
     policy, few = detector_policy(checkpoint, "first"), protocol.with_frame(protocol.frame[:2])
     files = [tmp_path / f"part{index}.parquet" for index in (1, 2, 3)]
@@ -261,6 +303,11 @@ def _quality(waveform):
 def test_a_wrong_waveform_is_refused(checkpoint, waveform, message):
     with pytest.raises(AudioError, match=message):
         veravox.score_waveform(checkpoint, waveform, RATE)
+
+
+def test_a_waveform_shorter_than_one_sample_is_refused(checkpoint):
+    with pytest.raises(AudioError, match="too short to hold one sample"):
+        veravox.score_waveform(checkpoint, np.array([0.5]), 384_000)
 
 
 def test_another_sample_rate_or_level_barely_moves_the_score(checkpoint, protocol):

@@ -131,6 +131,15 @@ def test_a_column_of_numbers_is_chosen_from_by_its_text(value):
     assert protocol.where(self=value).utterance_ids == ["a"]
 
 
+def test_given_files_are_found_again_from_a_list_in_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "lists").mkdir()
+    monkeypatch.chdir(tmp_path)
+    protocol = protocol_from_paths(["a.wav"])
+    assert protocol.audio_paths() == ["a.wav"]
+    protocol.write("lists/p.csv")
+    assert os.path.normpath(read_protocol("lists/p.csv").audio_paths()[0]) == "a.wav"
+
+
 @pytest.mark.parametrize("kind", ["folder", "pipe"])
 def test_what_is_no_file_is_never_replaced_by_one(tmp_path, kind):
     target = tmp_path / "out.csv"

@@ -69,7 +69,10 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
 
 def _differences(path: Path, record: dict[str, Any]) -> str:
     """The names of what a run's record says otherwise, joined; empty if nothing."""
-    theirs = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        theirs = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ScoringError(f"{str(path)!r} is damaged; start without --resume") from error
     return ", ".join(name for name in {**record, **theirs} if theirs.get(name) != record.get(name))
 
 
