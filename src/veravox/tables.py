@@ -58,13 +58,24 @@ def read_table(path: str | os.PathLike[str], error: type[VeravoxError]) -> pl.Da
         raise error(f"{str(file)!r} does not exist or is not a file")
     try:
         if file.suffix.lower() == ".parquet":
-            return pl.read_parquet(file)
+            return pl.read_parquet(file, glob=False)  # `a[1].csv` is a name, not a pattern
         if file.suffix.lower() == ".csv":
-            return pl.read_csv(file, infer_schema=False, null_values=[""])
+            return _refuse_doubled(
+                pl.read_csv(file, infer_schema=False, null_values=[""], glob=False), file, error
+            )
     except (pl.exceptions.PolarsError, OSError) as problem:
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise error(f"{str(file)!r} cannot be read as a table: {reason}") from problem
     raise error(f"{str(file)!r} is neither .csv nor .parquet")
+
+
+def _refuse_doubled(frame: pl.DataFrame, file: Path, error: type[VeravoxError]) -> pl.DataFrame:
+    """A table whose first line names no column twice; the reader gives the second one another name."""
+    doubled = [name.rpartition("_duplicated_")[0] for name in frame.columns if "_duplicated_" in name]
+    wrong = [name for name in doubled if name in frame.columns]
+    if wrong:
+        raise error(f"{str(file)!r} names the column {wrong[0]!r} twice; rename or remove one of them")
+    return frame
 
 
 def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:

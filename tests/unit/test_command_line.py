@@ -59,6 +59,11 @@ def test_what_the_locale_cannot_show_is_escaped(monkeypatch):
     assert "0.1 \\u2013 0.2 ± é" in terminal.read()
 
 
+def test_a_title_longer_than_its_table_stays_one_line(capsys):
+    show.print_table(["a"], [["1"]], "one run each, so no standard deviation.")
+    assert capsys.readouterr().out.splitlines()[0].rstrip() == "one run each, so no standard deviation."
+
+
 def test_names_in_brackets_stay_in_a_tables_head_and_title(capsys):
     show.print_table(["run[sam]", "[/x]"], [["1", "2"]], "by [codec]")
     printed = capsys.readouterr().out

@@ -30,6 +30,8 @@ def written(tmp_path, text, name="scores.txt"):
         ("filename\tcm-score\na1\t0.5\na2\t-1\n", "asvspoof5.tsv"),
         ("file,score\na1.flac,0.5\na2.flac,-1\n", "named.csv"),
         ('file,note,score\na1,"x, y",0.5\na2,"z",-1\n', "quoted.csv"),
+        ('"id";"score";"note"\n"a1";0.5;"x; y"\n"a2";-1;"z"\n', "quoted_semicolons.csv"),
+        ("id\tscore\tnote\na1\t0.5\t\na2\t-1\tx\n", "empty_last_cell.tsv"),
         ("a1;0.5\na2;-1\n", "semicolons.csv"),
     ],
 )

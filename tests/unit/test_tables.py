@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from veravox.errors import OutputError, ProtocolError, ScoringError
+from veravox.evaluation import read_key, read_scores
 from veravox.files import write_text
 from veravox.tables import Calibration, Protocol, Scores, Segments, protocol_from_paths, read_protocol
 
@@ -129,6 +130,25 @@ def test_a_column_of_numbers_is_chosen_from_by_its_text(value):
     column = [1, 2] if value == "1" else [True, False]
     protocol = Protocol(pl.DataFrame({"utterance_id": ["a", "b"], "self": column}))
     assert protocol.where(self=value).utterance_ids == ["a"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_name_in_brackets_is_a_name_and_no_pattern(tmp_path, suffix):
+    folder = tmp_path / "[2024] set"
+    for name in ("p[12]", "p1", "p2"):
+        Protocol.from_rows([{"utterance_id": name, "label": "fake"}]).write(folder / f"{name}{suffix}")
+        Scores(pl.DataFrame({"utterance_id": [name], "score": [0.0]})).write(folder / f"s-{name}{suffix}")
+    assert read_protocol(folder / f"p[12]{suffix}").utterance_ids == ["p[12]"]
+    assert read_key(folder / f"p[12]{suffix}").utterance_ids == ["p[12]"]
+    for polarity in (None, "higher-is-bonafide"):
+        scores = read_scores(folder / f"s-p[12]{suffix}", polarity)
+        assert scores.frame["utterance_id"].to_list() == ["p[12]"]
+
+
+def test_a_column_named_twice_is_refused(tmp_path):
+    (tmp_path / "p.csv").write_text("utterance_id,label,label\na,spoof,bonafide\n")
+    with pytest.raises(ProtocolError, match="names the column 'label' twice"):
+        read_protocol(tmp_path / "p.csv")
 
 
 def test_given_files_are_found_again_from_a_list_in_another_folder(tmp_path, monkeypatch):

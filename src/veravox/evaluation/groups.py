@@ -46,7 +46,7 @@ def _columns(by: str | Sequence[str], frame: pl.DataFrame) -> list[str]:
 
 
 def group_by(frame: pl.DataFrame, by: str | Sequence[str], against: str = "all") -> list[Group]:
-    """Groups of a joined table by one column or several, in order of their names; degradations in the suite's order.
+    """Groups of a joined table by one column or several, by name; degradations in the suite's order.
 
     A column that only one class has (`attack_id` of spoof, the source of real recordings) groups that class; all
     trials of the other stand against each group, or, with `against` naming a column such as `domain`, those that
