@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,8 @@ from polars.testing import assert_frame_equal
 
 import veravox
 from tiny import tiny_checkpoint
-from veravox.audio import WindowPolicy
+from veravox.audio import WindowPolicy, window_policy
+from veravox.batches import Heard, hear_all
 from veravox.errors import AudioError, CheckpointError, ConfigurationError, OutputError, ScoringError
 from veravox.models import read_checkpoint, write_checkpoint
 from veravox.scoring import api, merge, output, score_to_file
@@ -183,6 +185,22 @@ def test_a_trial_that_failed_in_two_parts_is_doubled(tmp_path):
         (tmp_path / f"{name}.failures.csv").write_text("utterance_id,path,error\nx,x.wav,broken\n")
     with pytest.raises(ScoringError, match="1 trials failed in more than one part, first 'x'"):
         merge([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "m.csv")
+
+
+def test_any_number_of_workers_comes_to_an_end():
+    heard: list[Heard] = []
+    policy = window_policy("first", 1.0)
+    run = threading.Thread(target=lambda: heard.extend(hear_all(["nowhere.wav"] * 150, policy, 120)), daemon=True)
+    run.start()
+    run.join(60)
+    assert not run.is_alive()
+    assert [piece.index for piece in heard] == list(range(150))
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, 1.5])
+def test_a_prior_that_is_no_probability_of_both_classes_is_refused(checkpoint, protocol, prior):
+    with pytest.raises(ScoringError, match="between 0 and 1"):
+        veravox.score(checkpoint, protocol, prior=prior)
 
 
 def test_a_file_of_samples_beyond_all_sense_fails_alone(tmp_path, checkpoint):
