@@ -81,9 +81,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text as a whole file."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    """Write UTF-8 text as a whole file; bytes of a name that are no text are escaped."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
         file.flush()
         os.fsync(file.fileno())
 

@@ -58,15 +58,19 @@ def read_table(path: str | os.PathLike[str], error: type[VeravoxError]) -> pl.Da
         raise error(f"{str(file)!r} does not exist or is not a file")
     try:
         if file.suffix.lower() == ".parquet":
-            return pl.read_parquet(file, glob=False)  # `a[1].csv` is a name, not a pattern
+            return pl.read_parquet(readable(file), glob=False)  # `a[1].csv` is a name, not a pattern
         if file.suffix.lower() == ".csv":
-            return _refuse_doubled(
-                pl.read_csv(file, infer_schema=False, null_values=[""], glob=False), file, error
-            )
+            frame = pl.read_csv(readable(file), infer_schema=False, null_values=[""], glob=False)
+            return _refuse_doubled(frame, file, error)
     except (pl.exceptions.PolarsError, OSError) as problem:
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise error(f"{str(file)!r} cannot be read as a table: {reason}") from problem
     raise error(f"{str(file)!r} is neither .csv nor .parquet")
+
+
+def readable(file: Path) -> Path | bytes:
+    """A file as polars can take it: its content where its name is not UTF-8."""
+    return file if table_text(str(file)) == str(file) else file.read_bytes()
 
 
 def _refuse_doubled(frame: pl.DataFrame, file: Path, error: type[VeravoxError]) -> pl.DataFrame:
@@ -87,11 +91,12 @@ def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise OutputError(f"cannot write {str(path)!r}: the ending must be .csv or .parquet")
-    with whole_file(path) as temporary:
+    # Through an open file, since a folder's name may not be UTF-8.
+    with whole_file(path) as temporary, temporary.open("wb") as target:
         if suffix == ".csv":
-            frame.write_csv(temporary, float_precision=None)
+            frame.write_csv(target, float_precision=None)
         else:
-            frame.write_parquet(temporary)
+            frame.write_parquet(target)
 
 
 def standard_label(value: str) -> str:

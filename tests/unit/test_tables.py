@@ -145,6 +145,22 @@ def test_a_name_in_brackets_is_a_name_and_no_pattern(tmp_path, suffix):
         assert scores.frame["utterance_id"].to_list() == ["p[12]"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables_may_lie_in_folders_whose_names_are_not_utf_8(tmp_path, suffix):
+    folder = tmp_path / os.fsdecode(b"M\xfcnchen")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    Protocol.from_rows(rows("fake")).write(folder / f"p{suffix}")
+    assert read_key(folder / f"p{suffix}").utterance_ids == ["000"]
+    Scores(pl.DataFrame({"utterance_id": ["a"], "score": [0.5]})).write(folder / f"s{suffix}")
+    for polarity in (None, "higher-is-bonafide"):
+        assert read_scores(folder / f"s{suffix}", polarity).frame["score"].to_list() == [0.5]
+    write_text(folder / "page.html", f"<h1>{folder.name}</h1>")
+    assert (folder / "page.html").read_text() == "<h1>M\\udcfcnchen</h1>"
+
+
 def test_a_column_named_twice_is_refused(tmp_path):
     (tmp_path / "p.csv").write_text("utterance_id,label,label\na,spoof,bonafide\n")
     with pytest.raises(ProtocolError, match="names the column 'label' twice"):

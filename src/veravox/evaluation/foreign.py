@@ -10,7 +10,7 @@ import polars as pl
 
 from veravox.errors import EvaluationError, first_few
 from veravox.evaluation.tandem import AsvScores
-from veravox.tables import LABEL_ALIASES, WRITTEN_ID, Protocol, Scores
+from veravox.tables import LABEL_ALIASES, WRITTEN_ID, Protocol, Scores, readable
 
 Polarity = Literal["higher-is-bonafide", "higher-is-spoof"]
 POLARITIES = ("higher-is-bonafide", "higher-is-spoof")
@@ -127,7 +127,7 @@ def _table(path: str | os.PathLike[str]) -> pl.DataFrame:
     if Path(path).suffix.lower() != ".parquet":
         return _with_header(_rows(path))
     try:
-        return pl.read_parquet(Path(path), glob=False)
+        return pl.read_parquet(readable(Path(path)), glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise EvaluationError(f"{str(path)!r} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
