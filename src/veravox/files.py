@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,33 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+def refuse_other_kinds(path: str | os.PathLike[str]) -> None:
+    """Check that nothing but a file lies where one is to be written.
+
+    Raises:
+        OutputError: if a folder or a device lies there.
+    """
+    target = Path(path)
+    try:
+        if target.is_file() or not target.exists():
+            return
+        kind = "a folder" if target.is_dir() else "not a regular file"
+    except OSError as error:
+        raise OutputError(f"cannot write {str(target)!r}: {_reason(error)}") from error
+    raise OutputError(f"cannot write {str(target)!r}: it is {kind}; name a file")
+
+
+def refuse_inputs(out: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Check that an output is none of the files that it is made of.
+
+    Raises:
+        OutputError: naming the input that would be overwritten.
+    """
+    for path in inputs:
+        if os.path.exists(out) and os.path.exists(path) and os.path.samefile(out, path):
+            raise OutputError(f"cannot write {str(out)!r}: it is the input {str(path)!r}; choose another name")
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place if the block succeeds.
@@ -30,9 +57,11 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     A block that raises leaves neither a new nor a changed file.
 
     Raises:
-        OutputError: if the folder cannot be made or the file cannot be written.
+        OutputError: if the folder cannot be made or the file cannot be written, or `path` is something else than
+            a file (a folder, or a device such as /dev/null, which a rename would replace).
     """
     target = Path(path)
+    refuse_other_kinds(target)
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +81,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text as a whole file."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    """Write UTF-8 text as a whole file; bytes of a name that are no text are escaped."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
         file.flush()
         os.fsync(file.fileno())
 

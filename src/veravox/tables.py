@@ -43,6 +43,8 @@ PROTOCOL_COLUMNS: tuple[str, ...] = (
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 GATE_PREFIX, EXPERT_PREFIX = "gate_weight.", "expert_score."
+WRITTEN_ID = "written_id"
+"""Column of scores whose ids lost an audio ending when they were read: the ids as they were written."""
 
 
 def read_table(path: str | os.PathLike[str], error: type[VeravoxError]) -> pl.DataFrame:
@@ -56,13 +58,28 @@ def read_table(path: str | os.PathLike[str], error: type[VeravoxError]) -> pl.Da
         raise error(f"{str(file)!r} does not exist or is not a file")
     try:
         if file.suffix.lower() == ".parquet":
-            return pl.read_parquet(file)
+            return pl.read_parquet(readable(file), glob=False)  # `a[1].csv` is a name, not a pattern
         if file.suffix.lower() == ".csv":
-            return pl.read_csv(file, infer_schema=False, null_values=[""])
+            frame = pl.read_csv(readable(file), infer_schema=False, null_values=[""], glob=False)
+            return _refuse_doubled(frame, file, error)
     except (pl.exceptions.PolarsError, OSError) as problem:
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise error(f"{str(file)!r} cannot be read as a table: {reason}") from problem
     raise error(f"{str(file)!r} is neither .csv nor .parquet")
+
+
+def readable(file: Path) -> Path | bytes:
+    """A file as polars can take it: its content where its name is not UTF-8."""
+    return file if table_text(str(file)) == str(file) else file.read_bytes()
+
+
+def _refuse_doubled(frame: pl.DataFrame, file: Path, error: type[VeravoxError]) -> pl.DataFrame:
+    """A table whose first line names no column twice; the reader gives the second one another name."""
+    doubled = [name.rpartition("_duplicated_")[0] for name in frame.columns if "_duplicated_" in name]
+    wrong = [name for name in doubled if name in frame.columns]
+    if wrong:
+        raise error(f"{str(file)!r} names the column {wrong[0]!r} twice; rename or remove one of them")
+    return frame
 
 
 def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -74,11 +91,12 @@ def write_table(frame: pl.DataFrame, path: str | os.PathLike[str]) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise OutputError(f"cannot write {str(path)!r}: the ending must be .csv or .parquet")
-    with whole_file(path) as temporary:
+    # Through an open file, since a folder's name may not be UTF-8.
+    with whole_file(path) as temporary, temporary.open("wb") as target:
         if suffix == ".csv":
-            frame.write_csv(temporary, float_precision=None)
+            frame.write_csv(target, float_precision=None)
         else:
-            frame.write_parquet(temporary)
+            frame.write_parquet(target)
 
 
 def standard_label(value: str) -> str:
@@ -220,20 +238,20 @@ class Protocol:
         """
         self.require("path")
         values = [self._undecodable.get(value, value) for value in self.frame["path"]]
-        return values if self.root is None else [os.path.join(self.root, value) for value in values]
+        return values if self.root in (None, Path()) else [os.path.join(self.root, value) for value in values]
 
     def with_frame(self, frame: pl.DataFrame, name: str | None = None) -> Protocol:
         """The same protocol with other rows or columns."""
         return Protocol(frame, name or self.name, self.root, self._undecodable)
 
-    def where(self, **columns: str | Sequence[str]) -> Protocol:
-        """Only the trials whose columns have the given value, or one of the given values."""
+    def where(self, /, **columns: str | Sequence[str]) -> Protocol:
+        """Only the trials whose columns, read as text, have the given value, or one of the given values."""
         frame = self.frame
         for column, wanted in columns.items():
             if column not in frame.columns:
                 raise ProtocolError(f"{self.name} has no column {column!r}; {suggest(column, frame.columns)}")
             values = [wanted] if isinstance(wanted, str) else list(wanted)
-            frame = frame.filter(pl.col(column).is_in(values))
+            frame = frame.filter(pl.col(column).cast(pl.String).is_in(values))
         return self.with_frame(frame)
 
     def shard(self, index: int, count: int) -> Protocol:
@@ -262,7 +280,7 @@ def protocol_from_paths(paths: Iterable[str | os.PathLike[str]]) -> Protocol:
     frame = pl.DataFrame(
         {"utterance_id": shown, "path": shown}, schema={"utterance_id": pl.String, "path": pl.String}
     )
-    return Protocol(frame, name="the given files", undecodable=undecodable)
+    return Protocol(frame, name="the given files", root=Path(), undecodable=undecodable)
 
 
 @dataclass(frozen=True)
@@ -331,6 +349,7 @@ class Calibration:
             raise ScoringError(f"not a calibration: {error}") from error
 
 
+SCORE_NUMBERS = ("p_spoof", "prior", "duration_s", "windows", "worst_start_s", "worst_end_s", "worst_score")
 FAILURE_SCHEMA = {"utterance_id": pl.String, "path": pl.String, "error": pl.String}
 WINDOW_SCHEMA = {"utterance_id": pl.String, "start_s": pl.Float64, "end_s": pl.Float64, "score": pl.Float64}
 
@@ -400,15 +419,13 @@ class Scores:
             ScoringError: if the file cannot be read or its rows are wrong.
         """
         if Path(path).suffix.lower() == ".jsonl":
-            return cls(*_read_json_lines(path), name=str(path))
+            frame, failures, windows = _read_json_lines(path)
+            return cls(_typed(frame), failures, windows, name=str(path))
         frame = read_table(path, ScoringError)
-        numeric = [name for name in frame.columns if name.startswith((GATE_PREFIX, EXPERT_PREFIX))]
-        numeric += [name for name in ("duration_s", "p_spoof", "windows") if name in frame.columns]
-        frame = frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False))
-        failures, windows = (cls._beside(path, part) for part in ("failures", "windows"))
+        beside, windows = (cls._beside(path, part) for part in ("failures", "windows"))
         if windows is not None:
             windows = windows.with_columns(pl.col("start_s", "end_s", "score").cast(pl.Float64))
-        return cls(frame, failures, windows, name=str(path))
+        return cls(_typed(frame), beside, windows, name=str(path))
 
     @staticmethod
     def _beside(path: str | os.PathLike[str], part: str) -> pl.DataFrame | None:
@@ -430,48 +447,90 @@ class Scores:
                 beside.unlink(missing_ok=True)  # of an earlier run under this name
         write_table(self.frame, file)
 
+    def named_as_in(self, protocol: Protocol) -> Scores:
+        """The same scores, each under its id as written (`a.wav`) where the protocol knows that one, not `a`."""
+        if WRITTEN_ID not in self.frame.columns:
+            return self
+        written = pl.col(WRITTEN_ID)
+        known = written.is_in(protocol.frame["utterance_id"].implode())
+        ids = pl.when(known).then(written).otherwise(pl.col("utterance_id")).alias("utterance_id")
+        return Scores(self.frame.with_columns(ids), self.failures, self.windows, self.name)
+
     def align(self, protocol: Protocol) -> pl.DataFrame:
         """The protocol's rows with their scores, joined by `utterance_id`, in the protocol's order.
 
         Raises:
             ScoringError: if a trial has no score, or a score has no trial.
         """
-        missing = protocol.frame.join(self.frame, on="utterance_id", how="anti")["utterance_id"]
+        # A protocol may hold the score of another system under the same name.
+        trials = protocol.frame.drop([name for name in ("score", "p_spoof") if name in protocol.frame.columns])
+        scores = self.named_as_in(protocol).frame
+        missing = trials.join(scores, on="utterance_id", how="anti")["utterance_id"]
         if len(missing):
             raise ScoringError(
                 f"{len(missing)} trials of {protocol.name!r} have no score, first {first_few(missing)}"
             )
-        extra = self.frame.join(protocol.frame, on="utterance_id", how="anti")["utterance_id"]
+        extra = scores.join(trials, on="utterance_id", how="anti")["utterance_id"]
         if len(extra):
             raise ScoringError(f"{len(extra)} scores have no trial in {protocol.name!r}, first {first_few(extra)}")
-        kept = [
-            name for name in self.frame.columns if name == "utterance_id" or name not in protocol.frame.columns
-        ]
-        return protocol.frame.join(self.frame.select(kept), on="utterance_id", how="left", maintain_order="left")
+        kept = [name for name in scores.columns if name == "utterance_id" or name not in trials.columns]
+        return trials.join(scores.select(kept), on="utterance_id", how="left", maintain_order="left")
+
+
+def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """A table of scores with the types that scoring gives its columns; CSV and JSON tell them only in part."""
+    numeric = [name for name in frame.columns if name.startswith((GATE_PREFIX, EXPERT_PREFIX))]
+    numeric += [name for name in SCORE_NUMBERS if name in frame.columns]
+    text = [name for name in ("path", "verdict", "warnings") if name in frame.columns]
+    frame = frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False), pl.col(text).cast(pl.String))
+    return frame.with_columns(pl.col("windows").cast(pl.Int64)) if "windows" in numeric else frame
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    scalars = {key: value for key, value in row.items() if not isinstance(value, dict | list)}
-    weights = {GATE_PREFIX + key: value for key, value in (row.get("gate_weights") or {}).items()}
-    return (
-        scalars | weights | {EXPERT_PREFIX + key: value for key, value in (row.get("expert_scores") or {}).items()}
-    )
+    """One JSON object of scores as a row with the columns of a table of scores."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if key == "worst_10_s":
+            names = ("worst_start_s", "worst_end_s", "worst_score")
+            flat |= dict(zip(names, value or (None, None, None), strict=True))
+        elif key == "warnings" and isinstance(value, list):
+            flat[key] = "; ".join(map(str, value)) or None
+        elif key in ("gate_weights", "expert_scores"):
+            prefix = GATE_PREFIX if key == "gate_weights" else EXPERT_PREFIX
+            flat |= {prefix + name: number for name, number in (value or {}).items()}
+        elif key != "schema" and not isinstance(value, dict | list):
+            flat[key] = value
+    return flat
 
 
-def _read_json_lines(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Scores and failures of a file of one JSON object a line."""
-    rows: list[dict[str, Any]] = []
+def _read_json_lines(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:
+    """Scores, failures and windows of a file of one JSON object a line."""
+    scored: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    windows: list[tuple[Any, ...]] = []
+    number, with_windows = 0, False
     try:
         with open(path, encoding="utf-8") as lines:
             for line in lines:
-                if line.strip():
-                    rows.append(_flat(json.loads(line)))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError) as error:
-        raise ScoringError(f"{str(path)!r} cannot be read at line {len(rows) + 1}: {error}") from error
-    scored = [row for row in rows if row.get("error") is None]
-    failed = [{key: row.get(key) for key in FAILURE_SCHEMA} for row in rows if row.get("error") is not None]
-    frame = pl.DataFrame(scored, infer_schema_length=None) if scored else pl.DataFrame(schema=WINDOW_SCHEMA)
-    return frame, pl.DataFrame(failed, schema=FAILURE_SCHEMA)
+                number += 1
+                row = json.loads(line) if line.strip() else None
+                if row is None:
+                    continue
+                if row.get("error") is not None:
+                    failed.append({key: row.get(key) for key in FAILURE_SCHEMA})
+                    continue
+                with_windows = with_windows or "window_scores" in row
+                windows += [(row.get("utterance_id"), *window) for window in row.get("window_scores") or ()]
+                scored.append({key: value for key, value in _flat(row).items() if key != "error"})
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ScoringError(f"{str(path)!r} cannot be read at line {max(1, number)}: {error}") from error
+    try:
+        frame = pl.DataFrame(scored, infer_schema_length=None) if scored else pl.DataFrame(schema=WINDOW_SCHEMA)
+        pieces = pl.DataFrame(windows, schema=WINDOW_SCHEMA, orient="row") if with_windows else None
+        return frame, pl.DataFrame(failed, schema=FAILURE_SCHEMA), pieces
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ScoringError(f"{str(path)!r} does not hold scores as veravox writes them: {reason}") from error
 
 
 class Segments:

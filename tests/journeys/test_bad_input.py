@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -17,7 +18,9 @@ import torch
 from recordings import encode, speech_like
 from tiny import tiny_checkpoint
 from veravox.apps.cli import main
+from veravox.evaluation import FittedCalibration
 from veravox.models import write_checkpoint
+from veravox.tables import Calibration
 
 RATE = 16000
 
@@ -313,6 +316,23 @@ def test_the_list_on_stdin_may_be_separated_by_null_bytes(tmp_path, model):
 def _environment():
     source = str(Path(__file__).parents[2] / "src")
     return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
+
+
+def test_a_list_made_on_windows_names_the_same_files(tmp_path, score, monkeypatch):
+    listed = io.TextIOWrapper(io.BytesIO(f"{good(tmp_path)}\r\n\r\n".encode()))
+    monkeypatch.setattr(sys, "stdin", listed)
+    rows, _ = score("-")
+    assert list(rows) == [str(tmp_path / "good.wav")]
+
+
+def test_a_calibration_fitted_on_calibrated_scores_gives_the_same_scores_from_sound(tmp_path, score):
+    names = [write(tmp_path, f"{i}.wav", speech_like(0.8 + i / 10, RATE, seed=i)) for i in range(3)]
+    rows, _ = score(*names)
+    before = [row["score"] for row in rows.values()]
+    fitted = FittedCalibration(Calibration(3.0, 1.0), of_ratios=True)
+    fitted.write(tmp_path / "calibration.json")
+    rows, _ = score(*names, "--calibration", tmp_path / "calibration.json")
+    assert [row["score"] for row in rows.values()] == pytest.approx([3.0 * value + 1.0 for value in before])
 
 
 def test_a_table_is_plain_text_and_windows_can_be_asked_for(tmp_path, model, capsys):

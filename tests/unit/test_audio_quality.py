@@ -121,6 +121,12 @@ def test_only_levels_move_with_the_level(clips, gain):
         assert other.active_level_dbfs == pytest.approx(one.active_level_dbfs + 20 * np.log10(gain), abs=0.1)
 
 
+def test_speech_on_the_scale_of_integers_keeps_its_bandwidth(speech):
+    quiet, loud = measure(speech[:160_000] * 0.5), measure(speech[:160_000] * 2.0**31)
+    assert loud.bandwidth_hz == pytest.approx(quiet.bandwidth_hz, abs=200)
+    assert loud.speech_s == pytest.approx(quiet.speech_s)
+
+
 def test_bona_fide_and_spoof_clips_measure_alike(clips):
     by_label = {label: [measure(clip) for own, clip in clips if own == label] for label in ("bonafide", "spoof")}
     for name, most in (("snr_db", 6.0), ("bandwidth_hz", 1500.0), ("active_level_dbfs", 4.0), ("speech_s", 0.4)):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.optimize import minimize
 
 from veravox.errors import EvaluationError, ProtocolError
-from veravox.evaluation import calibration_error, cllr, fit_affine, fit_calibration, min_cllr
+from veravox.evaluation import calibration_error, cllr, fit_affine, fit_calibration, fit_fusion, min_cllr
+from veravox.tables import Protocol, Scores
 
 TIED = st.lists(st.integers(-4, 4).map(lambda value: value / 2), min_size=1, max_size=10)
 
@@ -80,6 +82,31 @@ def test_thresholds_hold_their_rule_on_any_scores(bona_fide, spoof, below, above
     assert found.lower <= found.upper
     assert np.mean(ratios[labels] < found.lower) <= below
     assert np.mean(ratios[~labels] >= found.upper) <= above
+
+
+def test_classes_that_touch_in_one_score_are_calibrated_like_those_that_just_come_apart():
+    touching, apart = fit_affine([1.0, 2, 3], [-1.0, 0, 1]), fit_affine([1.0, 2, 3], [-1.0, 0, 0.999])
+    assert touching == pytest.approx(apart, rel=0.01)
+    with pytest.raises(EvaluationError, match="do not score higher"):
+        fit_affine([1.0, 1.0], [1.0])
+
+
+@pytest.mark.parametrize("share", [-0.01, 1.0, float("nan")])
+def test_a_share_of_trials_that_cannot_be_is_refused(share):
+    with pytest.raises(EvaluationError, match="is one percent"):
+        fit_calibration([1.0, 0.0], ["real", "fake"], max_bona_fide_below=share)
+
+
+def test_systems_that_only_together_part_the_classes_keep_finite_weights():
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) < 100
+    common, own = rng.normal(0, 3, 200), np.where(labels, 1, -1) + rng.uniform(-0.5, 0.5, 200)
+    ids = [str(index) for index in range(200)]
+    systems = [Scores(pl.DataFrame({"utterance_id": ids, "score": own + s * common})) for s in (1, -1)]
+    table = pl.DataFrame({"utterance_id": ids, "label": np.where(labels, "bonafide", "spoof").tolist()})
+    fused = fit_fusion(systems, Protocol(table))
+    alone, _ = fit_affine(own[labels], own[~labels])
+    assert sum(fused.weights) == pytest.approx(alone, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,41 @@ def test_a_calibration_goes_from_dev_to_eval_and_not_back(files, capsys):
     assert "cross-validated on these trials, 5 folds" in out
 
 
+def test_a_comparison_on_the_command_line_takes_the_stated_cost_and_names_both_files(files, capsys):
+    (files / "other").mkdir()
+    write(files / "other", "eval", 5, gap=0.5)
+    cost = ("--p-spoof", 0.5, "--cost-false-alarm", 1, "--compare-metric", "min_dcf", "--json", "--bootstrap", 5)
+    alone = []
+    for folder in (files, files / "other"):
+        out = run(capsys, "evaluate", folder / "eval.csv", files / "eval.protocol.csv", *cost)[1]
+        alone.append(json.loads(out)["figures"]["min_dcf"]["value"])
+    both = ("--compare", files / "other" / "eval.csv")
+    out = run(capsys, "evaluate", files / "eval.csv", files / "eval.protocol.csv", *cost, *both)[1]
+    found = json.loads(out)["comparison"]
+    assert found["values"] == alone
+    assert found["names"] == [str(files / "eval.csv"), str(files / "other" / "eval.csv")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("calibrate", "dev.csv", "dev.protocol.csv", "--out", "dev.csv"),
+        ("fuse", "dev.csv", "dev.txt", "dev.protocol.csv", "--polarity", "higher-is-spoof", "--out", "dev.txt"),
+        ("score", "dev.protocol.csv", "--out", "dev.protocol.csv"),
+        ("protocol", "make", "table", "dev.protocol.csv", "--out", "dev.protocol.csv"),
+        ("degrade", "protocol.csv", "--suite", "safe-task2", "--out", "."),
+    ],
+)
+def test_no_command_writes_over_its_own_input(files, capsys, monkeypatch, arguments):
+    (files / "protocol.csv").write_bytes((files / "dev.protocol.csv").read_bytes())
+    monkeypatch.chdir(files)
+    before = {path: path.read_bytes() for path in files.iterdir()}
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert "choose another name" in err
+    assert {path: path.read_bytes() for path in files.iterdir()} == before
+
+
 def test_a_fusion_goes_from_dev_to_eval_and_not_back(files, capsys):
     polarity = ("--polarity", "higher-is-spoof")
     both = (files / "dev.csv", files / "dev.txt")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from veravox.errors import EvaluationError, ProtocolError, ScoringError, VeravoxError
-from veravox.evaluation import read_asv_scores, read_foreign_scores, read_key, read_scores
+from veravox.evaluation import read_asv_scores, read_foreign_scores, read_key, read_scores, restrict
 
 UP = "higher-is-bonafide"
 
@@ -30,12 +30,25 @@ def written(tmp_path, text, name="scores.txt"):
         ("filename\tcm-score\na1\t0.5\na2\t-1\n", "asvspoof5.tsv"),
         ("file,score\na1.flac,0.5\na2.flac,-1\n", "named.csv"),
         ('file,note,score\na1,"x, y",0.5\na2,"z",-1\n', "quoted.csv"),
+        ('"id";"score";"note"\n"a1";0.5;"x; y"\n"a2";-1;"z"\n', "quoted_semicolons.csv"),
+        ("id\tscore\tnote\na1\t0.5\t\na2\t-1\tx\n", "empty_last_cell.tsv"),
         ("a1;0.5\na2;-1\n", "semicolons.csv"),
     ],
 )
 def test_ids_and_scores_are_found(tmp_path, text, name):
     scores = read_foreign_scores(written(tmp_path, text, name), UP)
     assert scores.frame.select("utterance_id", "score").rows() == [("a1", 0.5), ("a2", -1.0)]
+
+
+@pytest.mark.parametrize("ending", ["", ".wav"])
+@pytest.mark.parametrize("key", ["utterance_id,label\n{0},bonafide\n{1},spoof\n", "{0} bonafide\n{1} spoof\n"])
+def test_ids_may_end_in_an_audio_ending_in_the_scores_the_key_or_both(tmp_path, key, ending):
+    names = f"a{ending}", f"b{ending}"
+    protocol = read_key(written(tmp_path, key.format(*names), "key.csv" if "," in key else "key.txt"))
+    scores = read_scores(written(tmp_path, "a.wav 0.5\nb.wav -1\n"), UP)
+    kept, part = restrict(scores, protocol, ["label=spoof"])
+    assert kept.align(part)["score"].to_list() == [-1.0]
+    assert scores.align(protocol).select("utterance_id", "score").rows() == [(names[0], 0.5), (names[1], -1.0)]
 
 
 def test_numbers_as_ids_are_ids(tmp_path):

@@ -12,8 +12,12 @@ import veravox
 from veravox.errors import EvaluationError, ProtocolError, ScoringError
 from veravox.evaluation import (
     AsvScores,
+    Comparison,
+    DetectionCost,
     FittedCalibration,
     Fusion,
+    Interval,
+    Terms,
     auc,
     calibrate,
     cllr,
@@ -23,6 +27,7 @@ from veravox.evaluation import (
     evaluate,
     fit_fusion,
     fit_on,
+    mcnemar,
     min_dcf,
     pools_from_text,
     restrict,
@@ -356,6 +361,33 @@ def test_two_systems_are_compared_on_the_same_trials():
         compare_scores(scores, other, protocol, "cllr")
 
 
+def test_a_comparison_goes_by_the_terms_that_were_asked_for():
+    scores, protocol = make(600)
+    other = second_of(scores, protocol)
+    cost = DetectionCost(0.5, 1.0, 1.0)
+    found = compare_scores(scores, other, protocol, "min_dcf", rounds=20, terms=Terms(cost))
+    assert found.values == tuple(evaluate(one, protocol, cost=cost).min_dcf for one in (scores, other))
+    assert "points" not in found.conclusion
+    assert f"{abs(found.difference):.4f}" in found.conclusion
+    found = compare_scores(scores, other, protocol, "cllr", rounds=20, llr=True)
+    assert found.values == tuple(evaluate(one, protocol, llr=True).cllr for one in (scores, other))
+
+
+def test_no_difference_is_called_more_than_chance_against_its_own_p_value():
+    found = Comparison(
+        ("a", "b"),
+        "EER",
+        (0.1, 0.2),
+        -0.1,
+        Interval(-0.2, -0.01),
+        0.078,
+        mcnemar(*[np.ones(1, bool)] * 2),
+        50,
+        "trials",
+    )
+    assert "do not tell it from chance" in found.conclusion
+
+
 def test_tandem_figures_come_with_speaker_verification_scores():
     scores, protocol = make()
     rng = np.random.default_rng(0)
@@ -441,6 +473,23 @@ def test_the_report_is_whole_and_every_number_in_it_is_the_evaluations(tmp_path)
     assert comparison.conclusion in html
     for name in pictures:
         assert (page.parent / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_group_stands_beside_its_own_picture_and_very_many_are_cut_to_the_worst(tmp_path):
+    ids = [f"t{index}" for index in range(3000)]
+    rows = [
+        {"utterance_id": name, "label": ("bonafide", "spoof")[i % 2], "codec": "ab"[i % 4 // 2], "source_id": name}
+        for i, name in enumerate(ids)
+    ]
+    scores = Scores(pl.DataFrame({"utterance_id": ids, "score": np.linspace(-1, 1, 3000)}))
+    found = evaluate(scores, Protocol.from_rows(rows), by=["codec", "source_id"], metrics=["auc", "tpr"])
+    html = write_report(found, tmp_path / "report").read_text()
+    assert not (tmp_path / "report" / "by-auc.png").exists()
+    first, second = html.split("<h2>By codec</h2>")[1].split("<h2>By source_id</h2>")
+    pictured = {column: "data:image/png" in part for column, part in (("codec", first), ("source_id", second))}
+    made = {column: (tmp_path / "report" / f"by-{column.replace('_', '-')}.png").exists() for column in pictured}
+    assert pictured == made
+    assert made["source_id"]
 
 
 def test_public_names_all_load():

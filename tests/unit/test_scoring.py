@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 
 import numpy as np
 import polars as pl
 import pytest
 import soundfile
 import torch
+from polars.testing import assert_frame_equal
 
 import veravox
 from tiny import tiny_checkpoint
-from veravox.audio import WindowPolicy
+from veravox.audio import WindowPolicy, window_policy
+from veravox.batches import Heard, hear_all
 from veravox.errors import AudioError, CheckpointError, ConfigurationError, OutputError, ScoringError
 from veravox.models import read_checkpoint, write_checkpoint
 from veravox.scoring import api, merge, output, score_to_file
 from veravox.scoring.api import detector_policy
 from veravox.scoring.verdict import cautions_of, worst_span
-from veravox.tables import Protocol, Scores, protocol_from_paths, read_protocol
+from veravox.tables import Protocol, Scores, protocol_from_paths, read_protocol, read_table
 
 RATE = 16000
 
@@ -103,11 +106,36 @@ def test_resume_refuses_blocks_of_another_run(tmp_path, checkpoint, protocol):
         score_to_file(checkpoint, protocol, tmp_path / "s.csv", other, resume=True)
 
 
-def _killed(checkpoint, protocol, out, policy):
+def test_resume_refuses_blocks_made_under_another_prior(tmp_path, checkpoint, protocol):
+    policy = detector_policy(checkpoint, "sliding")
+    with pytest.raises(MemoryError):
+        _killed(checkpoint, protocol, tmp_path / "s.csv", policy, prior=0.1)
+    with pytest.raises(ScoringError, match="made with another prior"):
+        score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, prior=0.9, resume=True)
+
+
+def test_a_block_that_was_being_written_at_the_kill_is_scored_again(tmp_path, checkpoint, protocol):
+    policy = detector_policy(checkpoint, "sliding")
+    with pytest.raises(MemoryError):
+        _killed(checkpoint, protocol, tmp_path / "s.csv", policy)
+    (tmp_path / "s.csv.parts" / ".partial-x1.jsonl").write_text('{"utterance_id": "half')
+    score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, resume=True)
+    assert Scores.read(tmp_path / "s.csv").frame["utterance_id"].to_list() == protocol.utterance_ids
+
+
+def test_an_output_that_is_a_folder_is_refused_before_anything_is_scored(tmp_path, checkpoint, protocol):
+    (tmp_path / "s.csv").mkdir()
+    judged, policy = [], detector_policy(checkpoint, "sliding")
+    with pytest.raises(OutputError, match="a folder"):
+        score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, on_trial=judged.append)
+    assert not judged
+
+
+def _killed(checkpoint, protocol, out, policy, **options):
     def die(verdict):
         raise MemoryError
 
-    score_to_file(checkpoint, protocol, out, policy, on_trial=die)
+    score_to_file(checkpoint, protocol, out, policy, on_trial=die, **options)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
@@ -126,6 +154,63 @@ def test_shards_merge_to_the_whole(tmp_path, checkpoint, protocol, suffix):
     with pytest.raises(ScoringError, match="doubled '1'"):
         merge([*files, files[1]], tmp_path / f"m{suffix}")
     assert not (tmp_path / f"m{suffix}").exists()
+
+
+@pytest.mark.parametrize(("shards", "whole"), [(".csv", ".csv"), (".csv", ".parquet"), (".jsonl", ".parquet")])
+def test_a_merged_table_is_that_of_one_run_to_the_last_column(tmp_path, checkpoint, protocol, shards, whole):
+    policy, few = detector_policy(checkpoint, "sliding"), protocol.with_frame(protocol.frame[:4])
+    options = {"windows": True, "batch_size": 1}
+    score_to_file(checkpoint, few, tmp_path / f"one{whole}", policy, **options)
+    parts = [tmp_path / f"part{index}{shards}" for index in (1, 2)]
+    for index, part in enumerate(parts, 1):
+        score_to_file(checkpoint, few, part, policy, shard=(index, 2), **options)
+    merge(parts, tmp_path / f"merged{whole}")
+    for suffix in (whole, f".windows{whole}"):
+        one, merged = (read_table(tmp_path / f"{name}{suffix}", ScoringError) for name in ("one", "merged"))
+        assert_frame_equal(merged, one, check_column_order=False)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"shard": [1]}', '{"shard": ["a", 2], "trials": 2}'])
+def test_a_damaged_record_is_named(tmp_path, checkpoint, protocol, content):
+    policy, few = detector_policy(checkpoint, "sliding"), protocol.with_frame(protocol.frame[:2])
+    score_to_file(checkpoint, few, tmp_path / "s.csv", policy)
+    (tmp_path / "s.run.json").write_text(content)
+    with pytest.raises(ScoringError, match="is no record of a scoring run"):
+        merge([tmp_path / "s.csv"], tmp_path / "m.csv")
+
+
+def test_a_trial_that_failed_in_two_parts_is_doubled(tmp_path):
+    for name in "ab":
+        Scores(pl.DataFrame({"utterance_id": [name], "score": [0.0]})).write(tmp_path / f"{name}.csv")
+        (tmp_path / f"{name}.failures.csv").write_text("utterance_id,path,error\nx,x.wav,broken\n")
+    with pytest.raises(ScoringError, match="1 trials failed in more than one part, first 'x'"):
+        merge([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "m.csv")
+
+
+def test_any_number_of_workers_comes_to_an_end():
+    heard: list[Heard] = []
+    policy = window_policy("first", 1.0)
+    run = threading.Thread(target=lambda: heard.extend(hear_all(["nowhere.wav"] * 150, policy, 120)), daemon=True)
+    run.start()
+    run.join(60)
+    assert not run.is_alive()
+    assert [piece.index for piece in heard] == list(range(150))
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, 1.5])
+def test_a_prior_that_is_no_probability_of_both_classes_is_refused(checkpoint, protocol, prior):
+    with pytest.raises(ScoringError, match="between 0 and 1"):
+        veravox.score(checkpoint, protocol, prior=prior)
+
+
+def test_a_file_of_samples_beyond_all_sense_fails_alone(tmp_path, checkpoint):
+    speech = np.sin(np.arange(RATE) / 20).astype(np.float32)
+    for name, gain in (("good", 0.5), ("loud", 1e9), ("absurd", 3e38)):
+        soundfile.write(tmp_path / f"{name}.wav", speech * np.float32(gain), RATE, subtype="FLOAT")
+    paths = protocol_from_paths(tmp_path / f"{name}.wav" for name in ("good", "loud", "absurd"))
+    scores = veravox.score(checkpoint, paths, on_error="collect")
+    assert len(scores) == 2
+    assert "times full scale" in scores.failures["error"].item()
 
 
 def test_more_shards_than_trials_leave_empty_shards_that_merge(tmp_path, checkpoint, protocol):
@@ -236,6 +321,11 @@ def _quality(waveform):
 def test_a_wrong_waveform_is_refused(checkpoint, waveform, message):
     with pytest.raises(AudioError, match=message):
         veravox.score_waveform(checkpoint, waveform, RATE)
+
+
+def test_a_waveform_shorter_than_one_sample_is_refused(checkpoint):
+    with pytest.raises(AudioError, match="too short to hold one sample"):
+        veravox.score_waveform(checkpoint, np.array([0.5]), 384_000)
 
 
 def test_another_sample_rate_or_level_barely_moves_the_score(checkpoint, protocol):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 
 import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from veravox.errors import OutputError, ProtocolError, ScoringError
+from veravox.evaluation import read_key, read_scores
+from veravox.files import write_text
 from veravox.tables import Calibration, Protocol, Scores, Segments, protocol_from_paths, read_protocol
 
 
@@ -114,6 +117,73 @@ def test_scores_join_by_id_and_name_what_is_missing_or_extra():
         Scores(scores.frame[1:]).align(protocol)
     with pytest.raises(ScoringError, match="1 scores have no trial"):
         scores.align(Protocol.from_rows(rows("real")))
+
+
+def test_a_score_in_the_protocol_is_never_taken_for_the_systems():
+    table = [row | {"score": "9.5", "p_spoof": "1"} for row in rows("real", "fake")]
+    scores = Scores(pl.DataFrame({"utterance_id": ["001", "000"], "score": [-2.0, 1.0]}))
+    assert scores.align(Protocol.from_rows(table))["score"].to_list() == [1.0, -2.0]
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_a_column_of_numbers_is_chosen_from_by_its_text(value):
+    column = [1, 2] if value == "1" else [True, False]
+    protocol = Protocol(pl.DataFrame({"utterance_id": ["a", "b"], "self": column}))
+    assert protocol.where(self=value).utterance_ids == ["a"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_name_in_brackets_is_a_name_and_no_pattern(tmp_path, suffix):
+    folder = tmp_path / "[2024] set"
+    for name in ("p[12]", "p1", "p2"):
+        Protocol.from_rows([{"utterance_id": name, "label": "fake"}]).write(folder / f"{name}{suffix}")
+        Scores(pl.DataFrame({"utterance_id": [name], "score": [0.0]})).write(folder / f"s-{name}{suffix}")
+    assert read_protocol(folder / f"p[12]{suffix}").utterance_ids == ["p[12]"]
+    assert read_key(folder / f"p[12]{suffix}").utterance_ids == ["p[12]"]
+    for polarity in (None, "higher-is-bonafide"):
+        scores = read_scores(folder / f"s-p[12]{suffix}", polarity)
+        assert scores.frame["utterance_id"].to_list() == ["p[12]"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables_may_lie_in_folders_whose_names_are_not_utf_8(tmp_path, suffix):
+    folder = tmp_path / os.fsdecode(b"M\xfcnchen")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    Protocol.from_rows(rows("fake")).write(folder / f"p{suffix}")
+    assert read_key(folder / f"p{suffix}").utterance_ids == ["000"]
+    Scores(pl.DataFrame({"utterance_id": ["a"], "score": [0.5]})).write(folder / f"s{suffix}")
+    for polarity in (None, "higher-is-bonafide"):
+        assert read_scores(folder / f"s{suffix}", polarity).frame["score"].to_list() == [0.5]
+    write_text(folder / "page.html", f"<h1>{folder.name}</h1>")
+    assert (folder / "page.html").read_text() == "<h1>M\\udcfcnchen</h1>"
+
+
+def test_a_column_named_twice_is_refused(tmp_path):
+    (tmp_path / "p.csv").write_text("utterance_id,label,label\na,spoof,bonafide\n")
+    with pytest.raises(ProtocolError, match="names the column 'label' twice"):
+        read_protocol(tmp_path / "p.csv")
+
+
+def test_given_files_are_found_again_from_a_list_in_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "lists").mkdir()
+    monkeypatch.chdir(tmp_path)
+    protocol = protocol_from_paths(["a.wav"])
+    assert protocol.audio_paths() == ["a.wav"]
+    protocol.write("lists/p.csv")
+    assert os.path.normpath(read_protocol("lists/p.csv").audio_paths()[0]) == "a.wav"
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_never_replaced_by_one(tmp_path, kind):
+    target = tmp_path / "out.csv"
+    target.mkdir() if kind == "folder" else os.mkfifo(target)
+    with pytest.raises(OutputError, match="a folder" if kind == "folder" else "not a regular file"):
+        write_text(target, "x")
+    assert target.is_dir() if kind == "folder" else target.is_fifo()
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_nothing_half_written_replaces_a_whole_file(tmp_path, monkeypatch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pkgutil
 import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from veravox import __version__
 from veravox.apps import commands
@@ -19,7 +21,27 @@ GROUPS = {
     "recipe": "List and show named experiments.",
 }
 
-EXIT_PARTLY, EXIT_WRONG = 1, 2
+EXIT_PARTLY, EXIT_WRONG, EXIT_INTERRUPTED, EXIT_READER_GONE = 1, 2, 130, 141
+
+
+class _Stopped(BaseException):
+    """Ends a command past typer, which would turn an interrupt and a closed pipe into exit codes of its own."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+class _Commands(TyperGroup):
+    def invoke(self, context: Any) -> Any:
+        try:
+            try:
+                return super().invoke(context)
+            finally:
+                sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
+        except KeyboardInterrupt:
+            raise _Stopped(EXIT_INTERRUPTED) from None
+        except BrokenPipeError:
+            raise _Stopped(EXIT_READER_GONE) from None
 
 
 def _version(wanted: bool) -> None:
@@ -39,7 +61,11 @@ def _root(
 def build() -> typer.Typer:
     """The application with every command found in `apps/commands`."""
     app = typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+        cls=_Commands,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
     )
     app.callback()(_root)
     groups: dict[str, typer.Typer] = {}
@@ -58,15 +84,19 @@ def build() -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 some inputs failed, 2 the request is wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a dash or a file name that the locale cannot show
     try:
         result: Any = build()(args=arguments, standalone_mode=True)
         sys.exit(result or 0)
     except VeravoxError as error:
         print(f"veravox: {error}", file=sys.stderr)
         sys.exit(EXIT_WRONG)
-    except KeyboardInterrupt:
-        print("veravox: interrupted; nothing half-written was left", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except (_Stopped, KeyboardInterrupt) as stopped:
+        code = stopped.code if isinstance(stopped, _Stopped) else EXIT_INTERRUPTED
+        if code == EXIT_INTERRUPTED:
+            print("veravox: interrupted; nothing half-written was left", file=sys.stderr)
+        else:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(code)

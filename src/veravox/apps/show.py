@@ -41,10 +41,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
 
     terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, width=None if terminal else 10_000, no_color=None if terminal else True)
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD if terminal else None, pad_edge=False)
+    if title:
+        console.print(Text(title))  # a title of the table itself would be folded to the table's width
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False)
     for index, column in enumerate(columns):
         numeric = all(_is_number(row[index]) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
     console.print(table)

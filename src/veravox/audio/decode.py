@@ -24,6 +24,8 @@ from veravox.errors import AudioError
 __all__ = ["AudioInfo", "AudioStream", "open_audio", "read_audio", "resample", "to_mono"]
 
 SAMPLE_RATES_HZ = (1000, 1_000_000)
+# Full scale of 32-bit integers written as floating point is 2e9; beyond are damaged data, whose powers overflow.
+LOUDEST = np.float32(1e10)
 
 
 class AudioStream:
@@ -123,12 +125,12 @@ class AudioStream:
             raise self._cut_short(done)
 
     def _finite(self) -> Iterator[np.ndarray]:
-        """The native blocks, refused (after counting them all) if any sample is NaN or infinite."""
+        """The native blocks, refused (after counting them all) if any sample is NaN or beyond all sense."""
         position, bad, first = 0, 0, 0
         for block in self._native():
             with np.errstate(invalid="ignore", over="ignore"):
-                suspect = not np.isfinite(block.sum())  # cheaper than a test of each sample
-            finite = np.isfinite(block) if suspect else None
+                suspect = not np.vdot(block, block) < LOUDEST * LOUDEST  # cheaper than a test of each sample
+                finite = np.abs(block) <= LOUDEST if suspect else None
             if finite is not None and not finite.all():
                 first = first if bad else position + int(np.argmin(finite.all(axis=1)))
                 bad += int(finite.size - np.count_nonzero(finite))
@@ -137,8 +139,9 @@ class AudioStream:
                 yield block
         if bad:
             raise AudioError(
-                f"{self.path!r} holds {bad} samples that are not finite numbers (NaN or infinity), the first at "
-                f"{first / self.info.sample_rate_hz:.3f} s; export it again as 16-bit PCM"
+                f"{self.path!r} holds {bad} samples that are not finite numbers (NaN or infinity) or over "
+                f"{LOUDEST:g} times full scale, the first at {first / self.info.sample_rate_hz:.3f} s; export it "
+                "again as 16-bit PCM"
             )
 
     def _resampled(self) -> Iterator[np.ndarray]:

@@ -94,8 +94,8 @@ class QualityMeter:
             self._take_frames(block[:whole].reshape(-1, self._frame))
 
     def _count_amplitudes(self, block: np.ndarray) -> None:
-        bins = (block * np.float32(AMPLITUDE_BINS)).astype(np.int32)
-        np.clip(bins, 1 - AMPLITUDE_BINS, AMPLITUDE_BINS - 1, out=bins)
+        scaled = block * np.float32(AMPLITUDE_BINS)
+        bins = np.clip(scaled, 1 - AMPLITUDE_BINS, AMPLITUDE_BINS - 1, out=scaled).astype(np.int32)
         counts = np.bincount(bins + AMPLITUDE_BINS, minlength=2 * AMPLITUDE_BINS)
         self._amplitudes[1] += counts[AMPLITUDE_BINS:]
         self._amplitudes[0, 1:] += counts[AMPLITUDE_BINS - 1 : 0 : -1]
@@ -151,7 +151,7 @@ class QualityMeter:
         counts = np.bincount(
             np.clip(_level_db(powers) + LEVEL_BINS - 1, 0, LEVEL_BINS - 1).astype(np.int64), minlength=LEVEL_BINS
         )
-        threshold_db = 10.0 * np.log10(threshold)
+        threshold_db = min(10.0 * np.log10(threshold), 0.0)  # louder frames share the last of the levels
         loud = levels >= np.floor(threshold_db)
         quiet = (levels < threshold_db - PAUSE_GAP_DB) & (levels > levels[0])
         speech = _smooth(self._spectra[loud].sum(axis=0) / max(1, counts[loud].sum()))

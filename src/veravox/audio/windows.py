@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -113,6 +114,8 @@ def window_policy(
     Raises:
         ConfigurationError: for an unknown name or an impossible hop.
     """
+    if not math.isfinite(window_s) or not math.isfinite(hop_s or 0.0):
+        raise ConfigurationError(f"a window of {window_s} s with a hop of {hop_s} s: both must be finite")
     window = round(window_s * sample_rate_hz)
     hop = window if hop_s is None else round(hop_s * sample_rate_hz)
     return WindowPolicy(name, window, hop, sample_rate_hz)  # type: ignore[arg-type]

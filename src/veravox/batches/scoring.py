@@ -89,7 +89,7 @@ def hear_all(paths: Sequence[str], policy: WindowPolicy, workers: int, measure: 
     try:
         yield from crew.in_order()
     finally:
-        crew.stop()
+        crew.stop(len(threads))
         for thread in threads:
             thread.join()
 
@@ -148,8 +148,8 @@ class _Crew:
             del self.queues[index]
             self.room.release()
 
-    def stop(self) -> None:
+    def stop(self, threads: int) -> None:
+        """Tell all threads to end; each may be waiting for room once more."""
         with self.lock:
             self.stopped = True
-        for _ in self.paths[: TRIALS_AHEAD * 2]:
-            self.room.release()
+        self.room.release(max(1, threads))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
@@ -20,6 +21,11 @@ from veravox.evaluation.detection_cost import ASVSPOOF5_COST, DetectionCost
 from veravox.evaluation.rates import Floats, OperatingPoints, finite_scores
 from veravox.files import write_json
 from veravox.tables import BONA_FIDE, Calibration, Protocol, Scores, standard_label
+
+
+def are_ratios(frame: pl.DataFrame) -> bool:
+    """Whether scores come with posteriors, as those of a calibrated detector or a fusion do."""
+    return "p_spoof" in frame.columns and not frame["p_spoof"].null_count()
 
 
 def labels_as_bona_fide(labels: ArrayLike | Sequence[str]) -> NDArray[np.bool_]:
@@ -113,11 +119,11 @@ def fit_affine(bona_fide: ArrayLike, spoof: ArrayLike, prior: float = 0.5) -> tu
         raise EvaluationError(f"the prior of spoof must lie between 0 and 1; got {prior}")
     first, second = finite_scores(bona_fide, "bona fide"), finite_scores(spoof, "spoof")
     centre, spread = _centre_and_spread(first, second)
-    apart = first.min() > second.max()
+    apart = first.min() >= second.max()  # one score in common leaves the best scale infinite too
     doubt = (1 / (first.size + 2), 1 / (second.size + 2)) if apart else (0.0, 0.0)
     standard = [((scores - centre) / spread)[:, None] for scores in (first, second)]
     found = fit_logistic(standard[0], standard[1], prior, doubt, rising=True)
-    if found[0] <= 1e-9:
+    if found[0] <= 1e-9 or first.min() == first.max() == second.min() == second.max():
         raise EvaluationError(
             "no calibration with a positive scale fits: bona fide trials do not score higher than spoofed ones; "
             "check the polarity and the labels"
@@ -155,6 +161,9 @@ def thresholds_by_rule(
     Raises:
         EvaluationError: for an unknown rule.
     """
+    for share in (max_bona_fide_below, max_spoof_above):
+        if not 0 <= share < 1:
+            raise EvaluationError(f"a share of trials lies from 0 to below 1 (0.01 is one percent); got {share}")
     points = OperatingPoints.of(bona_fide, spoof)
     if rule == "eer":
         at = points.threshold(points.eer_point())
@@ -294,10 +303,33 @@ def refuse_same(sketch: Sequence[str], utterance_ids: Iterable[str], fitted_on: 
 
 @dataclass(frozen=True)
 class FittedCalibration:
-    """A calibration with a fingerprint of the trials it was fitted on, so that it is not judged on them."""
+    """A calibration with a fingerprint of the trials it was fitted on, so that it is not judged on them.
+
+    Args:
+        calibration: from the scores of the fit to log-likelihood ratios.
+        trials: fingerprint of the trials of the fit.
+        of_ratios: whether the scores of the fit were log-likelihood ratios already, not raw logits.
+    """
 
     calibration: Calibration
     trials: tuple[str, ...] = ()
+    of_ratios: bool = False
+
+    def after(self, own: Calibration | None) -> Calibration:
+        """What this fit makes of a detector's raw logits, given the detector's own calibration.
+
+        Raises:
+            EvaluationError: if it was fitted on calibrated scores, and the detector has no calibration.
+        """
+        if not self.of_ratios:
+            return self.calibration
+        if own is None:
+            raise EvaluationError(
+                "the calibration was fitted on scores of a calibrated detector, and this one has none; "
+                "fit another on scores of this detector"
+            )
+        found = self.calibration
+        return replace(found, scale=found.scale * own.scale, offset=found.scale * own.offset + found.offset)
 
     def refuse_same(self, utterance_ids: Iterable[str]) -> None:
         """Check that trials to report on are not those of the fit.
@@ -309,7 +341,8 @@ class FittedCalibration:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""
-        write_json(path, {"schema": 1, "calibration": self.calibration.to_dict(), "trials": list(self.trials)})
+        content = {"calibration": self.calibration.to_dict(), "of_ratios": self.of_ratios}
+        write_json(path, {"schema": 1, **content, "trials": list(self.trials)})
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> FittedCalibration:
@@ -323,7 +356,7 @@ class FittedCalibration:
                 data = json.load(file)
             inner = data.get("calibration", data)
             trials = tuple(map(str, data.get("trials", ()))) if "calibration" in data else ()
-            return cls(Calibration.from_dict(inner), trials)
+            return cls(Calibration.from_dict(inner), trials, bool(data.get("of_ratios", False)))
         except (OSError, ValueError, AttributeError, TypeError, ScoringError) as error:
             raise EvaluationError(f"{str(path)!r} is not a calibration of veravox: {error}") from error
 
@@ -344,4 +377,4 @@ def fit_on(scores: Scores, protocol: Protocol, **options: Any) -> FittedCalibrat
     joined = scores.align(protocol)
     options.setdefault("fitted_on", f"{Path(protocol.name).name}, {len(joined)} trials")
     found = fit_calibration(joined["score"].to_numpy(), joined["label"].to_numpy(), **options)
-    return FittedCalibration(found, sketch_of(protocol.utterance_ids))
+    return FittedCalibration(found, sketch_of(protocol.utterance_ids), are_ratios(scores.frame))

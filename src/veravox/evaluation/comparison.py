@@ -54,6 +54,7 @@ class Comparison:
     rounds: int
     unit: str
     lower_is_better: bool = True
+    percent: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""
@@ -73,12 +74,13 @@ class Comparison:
         """What the test says, in one plain sentence."""
         first_better = (self.difference < 0) == self.lower_is_better
         better, worse = self.names if first_better else self.names[::-1]
-        gap = f"{100 * abs(self.difference):.2f} points"
-        low, high = (f"{100 * bound:.2f}" for bound in (self.interval.low, self.interval.high))
+        scale, places, unit = (100, 2, " points") if self.percent else (1, 4, "")
+        gap = f"{scale * abs(self.difference):.{places}f}{unit}"
+        low, high = (f"{scale * bound:.{places}f}" for bound in (self.interval.low, self.interval.high))
         span = f"{self.interval.confidence:.0%} interval of the difference {low} to {high}, p = {self.p_value:.2g}"
         if self.difference == 0:
             return f"{self.names[0]} and {self.names[1]} have the same {self.metric} on these trials ({span})."
-        if self.interval.low <= 0 <= self.interval.high:
+        if self.interval.low <= 0 <= self.interval.high or self.p_value > 1 - self.interval.confidence:
             doubt = "but these trials do not tell it from chance"
             return f"{better} has the better {self.metric} by {gap}, {doubt} ({span})."
         return f"{better} has a better {self.metric} than {worse} by {gap}, more than chance explains ({span})."
@@ -98,6 +100,7 @@ def compare(
     unit: str = "trials",
     confidence: float = 0.95,
     seed: int = 0,
+    percent: bool = True,
 ) -> Comparison:
     """Paired comparison: both systems see the same resampled trials in every round.
 
@@ -119,6 +122,7 @@ def compare(
         unit: what is resampled, in words.
         confidence: of the interval.
         seed: of the resampling.
+        percent: whether the figure is a share, whose differences are told in percentage points.
     Raises:
         EvaluationError: if a class is missing or there are too few clusters.
     """
@@ -146,4 +150,5 @@ def compare(
         rounds=rounds,
         unit=unit,
         lower_is_better=lower_is_better,
+        percent=percent,
     )

@@ -30,8 +30,8 @@ class DetectionCost:
     false_alarm: float = 10.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.p_spoof < 1 or self.miss <= 0 or self.false_alarm <= 0:
-            raise EvaluationError(f"a detection cost needs 0 < p_spoof < 1 and positive costs; got {self}")
+        if not 0 < self.p_spoof < 1 or not 0 < self.miss < math.inf or not 0 < self.false_alarm < math.inf:
+            raise EvaluationError(f"a detection cost needs 0 < p_spoof < 1 and positive, finite costs; got {self}")
 
     @property
     def weights(self) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from veravox.errors import EvaluationError
 from veravox.evaluation.bootstrap import FEW_CLUSTERS
-from veravox.evaluation.calibration import FittedCalibration, cross_calibrate
+from veravox.evaluation.calibration import FittedCalibration, are_ratios, cross_calibrate
 from veravox.evaluation.comparison import Comparison, compare
 from veravox.evaluation.detection_cost import DetectionCost
 from veravox.evaluation.groups import Group, group_by, pools_of
@@ -210,8 +210,7 @@ def _prepare(
         ratios = cross_calibrate(trials.scores, trials.is_bona_fide, cross_validate, clusters=clusters, seed=seed)
         trials = replace(trials, ratios=ratios)
     if llr is None:
-        own = "p_spoof" in trials.frame.columns and not trials.frame["p_spoof"].null_count()
-        llr = calibration is not None or bool(cross_validate) or own
+        llr = calibration is not None or bool(cross_validate) or are_ratios(trials.frame)
     return _Prepared(trials, clusters, calibration, llr)
 
 
@@ -288,18 +287,22 @@ def compare_scores(
     seed: int = 0,
     calibrations: tuple[AnyCalibration, AnyCalibration] = (None, None),
     terms: Terms | None = None,
+    llr: bool | None = None,
 ) -> Comparison:
     """Paired comparison of two systems on the same trials, by any figure of `METRICS`.
+
+    `terms` hold what the figure assumes (cost, form of the EER, ASV scores); `llr` says whether both systems'
+    scores are log-likelihood ratios, which None tells from their files and calibrations.
 
     Raises:
         ScoringError: if either file lacks a trial of the protocol, or has one too many.
         EvaluationError: for an unknown metric, or one that needs what these scores are not.
     """
     ready = [
-        _prepare(scores, protocol, cluster, calibration, 0, None, seed)
+        _prepare(scores, protocol, cluster, calibration, 0, llr, seed)
         for scores, calibration in zip((first, second), calibrations, strict=True)
     ]
-    terms = terms or Terms(llr=all(one.llr for one in ready))
+    terms = replace(terms or Terms(), llr=all(one.llr for one in ready))
     choose([metric], terms)
     if metric not in METRICS:
         raise EvaluationError(f"{metric!r} depends on a threshold; compare by one of: {', '.join(METRICS)}")
@@ -317,6 +320,7 @@ def compare_scores(
         unit=cluster or "trials",
         confidence=confidence,
         seed=seed,
+        percent=found.percent,
     )
 
 

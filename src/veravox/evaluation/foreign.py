@@ -10,7 +10,7 @@ import polars as pl
 
 from veravox.errors import EvaluationError, first_few
 from veravox.evaluation.tandem import AsvScores
-from veravox.tables import LABEL_ALIASES, Protocol, Scores
+from veravox.tables import LABEL_ALIASES, WRITTEN_ID, Protocol, Scores, readable
 
 Polarity = Literal["higher-is-bonafide", "higher-is-spoof"]
 POLARITIES = ("higher-is-bonafide", "higher-is-spoof")
@@ -81,12 +81,13 @@ def _rows(path: str | os.PathLike[str]) -> pl.DataFrame:
     if not len(lines):
         raise EvaluationError(f"{str(file)!r} is empty")
     separator = next((mark for mark in (",", ";", "\t") if mark in lines[0]), None)
-    if separator == "," and '"' in text:
-        return _quoted(text, file)
+    if separator in (",", ";") and '"' in text:
+        return _quoted(text, separator, file)
     if separator is None:
         cells = lines.str.replace_all(r"\s+", " ").str.split(" ")
     else:
-        cells = lines.str.split(separator)
+        whole = pl.Series("line", text.splitlines(), dtype=pl.String).gather(numbers)  # with empty last cells
+        cells = (whole if separator == "\t" else lines).str.split(separator)
     widths = cells.list.len()
     odd = (widths != widths[0]).arg_true()
     if len(odd):
@@ -99,10 +100,10 @@ def _rows(path: str | os.PathLike[str]) -> pl.DataFrame:
     return frame.with_columns(pl.all().str.strip_chars())
 
 
-def _quoted(text: str, file: Path) -> pl.DataFrame:
-    """Comma-separated text in which quotes protect commas."""
+def _quoted(text: str, separator: str, file: Path) -> pl.DataFrame:
+    """Separated text in which quotes protect separators."""
     try:
-        return pl.read_csv(text.encode(), has_header=False, infer_schema=False)
+        return pl.read_csv(text.encode(), has_header=False, infer_schema=False, separator=separator)
     except pl.exceptions.PolarsError as error:
         raise EvaluationError(f"{str(file)!r} cannot be read as CSV: {str(error).splitlines()[0]}") from error
 
@@ -126,7 +127,7 @@ def _table(path: str | os.PathLike[str]) -> pl.DataFrame:
     if Path(path).suffix.lower() != ".parquet":
         return _with_header(_rows(path))
     try:
-        return pl.read_parquet(Path(path))
+        return pl.read_parquet(readable(Path(path)), glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise EvaluationError(f"{str(path)!r} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
@@ -178,7 +179,8 @@ def _names(file: Path) -> list[str]:
         return []
     try:
         if file.suffix.lower() == ".parquet":
-            return list(pl.read_parquet_schema(file))
+            with file.open("rb") as source:  # a path would be taken for a pattern
+                return list(pl.read_parquet_schema(source))
         with file.open(encoding="utf-8-sig") as lines:
             return [cell.strip().strip('"') for cell in lines.readline().split(",")]
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError):
@@ -219,7 +221,10 @@ def read_foreign_scores(
     if len(broken):
         raise EvaluationError(f"{str(path)!r}: the scores of {first_few(broken)} are not numbers")
     sign = 1.0 if polarity == "higher-is-bonafide" else -1.0
-    kept = {"utterance_id": frame[ids].cast(pl.String).str.replace(AUDIO_ENDING, ""), "score": sign * numbers}
+    written = frame[ids].cast(pl.String)
+    kept = {"utterance_id": written.str.replace(AUDIO_ENDING, ""), "score": sign * numbers}
+    if written.str.contains(AUDIO_ENDING).any():
+        kept[WRITTEN_ID] = written
     labels = [name for name in frame.columns if name not in (ids, score) and _is_label(frame[name])]
     if labels:
         kept["label_in_scores"] = frame[labels[0]]
@@ -242,6 +247,8 @@ def read_scores(
         EvaluationError: for a foreign file without a polarity, or whose columns cannot be told.
         ScoringError: for a doubled trial or a score that is not finite.
     """
+    if not Path(path).is_file():
+        raise EvaluationError(f"{str(path)!r} does not exist or is not a file")
     if not is_own(path) or polarity or id_column is not None or score_column is not None:
         return read_foreign_scores(path, polarity, id_column, score_column)
     return Scores.read(path)

@@ -107,10 +107,11 @@ def _fit(matrix: Floats, is_bona_fide: NDArray[np.bool_], prior: float) -> tuple
     centre = (first.mean(axis=0) + second.mean(axis=0)) / 2
     spread = np.sqrt((np.square(first - centre).mean(axis=0) + np.square(second - centre).mean(axis=0)) / 2)
     spread = np.where(spread > 0, spread, 1.0)
-    # As in `fit_affine`: where the classes come apart, a little doubt keeps the weights finite.
-    apart = (first.min(axis=0) > second.max(axis=0)).any()
-    doubt = (1 / (len(first) + 2), 1 / (len(second) + 2)) if apart else (0.0, 0.0)
-    found = fit_logistic((first - centre) / spread, (second - centre) / spread, prior, doubt)
+    standard = (first - centre) / spread, (second - centre) / spread
+    found = fit_logistic(*standard, prior)
+    if (standard[0] @ found[:-1]).min() >= (standard[1] @ found[:-1]).max():
+        # As in `fit_affine`: where the classes come apart, a little doubt keeps the weights finite.
+        found = fit_logistic(*standard, prior, (1 / (len(first) + 2), 1 / (len(second) + 2)))
     weights = found[:-1] / spread
     return weights, float(found[-1] - weights @ centre)
 

@@ -73,6 +73,8 @@ class Run:
         """
         if self.path.is_file():
             scores = read_scores(self.path, **reading)
+            for protocol in protocols.values():
+                scores = scores.named_as_in(protocol)
             others = [p.frame.select("utterance_id") for name, p in protocols.items() if name != dataset]
             own = protocols[dataset].frame.select("utterance_id")
             frame = scores.frame

@@ -16,6 +16,7 @@ from veravox.evaluation.results import Evaluation, Part
 from veravox.evaluation.summary import lower_is_better, title_of
 
 MOST_POINTS = 2000
+MOST_GROUPS = 100
 LIGHT = {"paper": "#ffffff", "ink": "#1b2330", "soft": "#8993a3", "line": "#dfe3ea"}
 DARK = {"paper": "#181e27", "ink": "#e5eaf2", "soft": "#7f8b9e", "line": "#2d3643"}
 BONA_FIDE_COLOUR, SPOOF_COLOUR = ("#0072b2", "#56b4e9"), ("#d55e00", "#f0923b")
@@ -183,9 +184,15 @@ def draw_reliability(points: OperatingPoints, dark: bool = False, prior: float =
 def draw_groups(
     parts: Sequence[Part], figure: str, column: str, overall: float | None, dark: bool = False
 ) -> bytes:
-    """One bar a group with its interval, the worst on top, and the figure of all trials as a line."""
+    """One bar a group with its interval, the worst on top, and the figure of all trials as a line.
+
+    Of very many groups only the worst are drawn, and the axis says so.
+    """
     shown = [part for part in parts if figure in part.figures]
     shown.sort(key=lambda part: part.figures[figure].value, reverse=not lower_is_better(figure))
+    if len(shown) > MOST_GROUPS:
+        column = f"{column}: worst {MOST_GROUPS} of {len(shown)}"
+        shown = shown[-MOST_GROUPS:]
     with canvas(dark, 6.4, max(2.2, 0.8 + 0.32 * len(shown))) as (drawing, axes):
         values = np.array([100 * part.figures[figure].value for part in shown])
         bounds = [(part.figures[figure].low, part.figures[figure].high) for part in shown]
@@ -234,8 +241,13 @@ def pictures_of(evaluation: Evaluation, dark: bool = False) -> dict[str, tuple[s
         if figure is not None:
             whole = evaluation.whole.figures.get(figure)
             picture = draw_groups(parts, figure, column, whole.value if whole else None, dark)
-            found[f"by-{_slug(column)}"] = (f"{title_of(figure)} by {column}", picture)
+            found[group_picture(column)] = (f"{title_of(figure)} by {column}", picture)
     return found
+
+
+def group_picture(column: str) -> str:
+    """File name, without ending, of the picture of a column's groups; of a pool, `pool NAME`."""
+    return f"by-{_slug(column)}"
 
 
 def _slug(text: str) -> str:

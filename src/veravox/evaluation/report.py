@@ -7,7 +7,7 @@ from pathlib import Path
 
 from veravox import __version__, pages
 from veravox.evaluation.comparison import Comparison
-from veravox.evaluation.plots import pictures_of
+from veravox.evaluation.plots import group_picture, pictures_of
 from veravox.evaluation.results import Evaluation
 from veravox.evaluation.summary import grids_of, remarks, show_interval, show_value, title_of
 from veravox.files import write_bytes, write_json, write_text
@@ -76,9 +76,9 @@ def as_page(
         sections.append(pages.Section("Comparison", body, "comparison"))
     sections.append(pages.Section("All trials", grids[0][1].html(), "all"))
     sections.append(pages.Section("Curves", curves, "curves"))
-    bars = iter([picture for name, picture in drawn.items() if name.startswith("by-")])
-    for index, (heading, grid) in enumerate(grids[1:]):
-        body = pages.join(next(bars, pages.Html("")), grid.html())
+    sets = [*evaluation.groups, *(f"pool {pool.name}" for pool in evaluation.pools)]
+    for index, (column, (heading, grid)) in enumerate(zip(sets, grids[1:], strict=True)):
+        body = pages.join(drawn.get(group_picture(column), pages.Html("")), grid.html())
         sections.append(pages.Section(heading, body, f"part-{index}"))
     notes = pages.join(*(pages.paragraph(remark) for remark in remarks(evaluation)))
     sections.append(pages.Section("How to read it", notes, "notes"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -118,8 +119,8 @@ def segment_stretches(
     windows: pl.DataFrame, segments: Segments, resolution_s: float = 0.16, tolerance_s: float = 0.1
 ) -> Stretches:
     """What `segment_points` counts, to resample by utterance."""
-    if not resolution_s >= TICK_S:
-        raise EvaluationError(f"the resolution must be at least {TICK_S} s; got {resolution_s}")
+    if not TICK_S <= resolution_s < math.inf:
+        raise EvaluationError(f"the resolution must be at least {TICK_S} s, and finite; got {resolution_s}")
     whole, names = _pieces(windows, segments, tolerance_s)
     pieces = _cut(whole, round(resolution_s / TICK_S))
     cell = pieces.start // round(resolution_s / TICK_S)

@@ -176,6 +176,9 @@ def join_scores(parts: Sequence[Scores], name: str = "scores") -> Scores:
         pl.concat(windows) if windows else None,
         name,
     )
+    doubled = failures["utterance_id"].filter(failures["utterance_id"].is_duplicated()).unique(maintain_order=True)
+    if len(doubled):
+        raise ScoringError(f"{len(doubled)} trials failed in more than one part, first {first_few(doubled)}")
     both = whole.frame.join(failures, on="utterance_id", how="semi")["utterance_id"]
     if len(both):
         raise ScoringError(
@@ -284,4 +287,7 @@ def _checked(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         )
     if sample_rate_hz <= 0:
         raise AudioError(f"sample_rate_hz must be positive, not {sample_rate_hz}")
-    return resample(samples.astype(np.float32), int(sample_rate_hz), SAMPLE_RATE_HZ)
+    resampled = resample(samples.astype(np.float32), int(sample_rate_hz), SAMPLE_RATE_HZ)
+    if not len(resampled):
+        raise AudioError(f"the waveform is too short to hold one sample at {SAMPLE_RATE_HZ} Hz")
+    return resampled

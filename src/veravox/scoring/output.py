@@ -13,7 +13,7 @@ from typing import Any
 from veravox import __version__
 from veravox.audio import WindowPolicy
 from veravox.errors import OutputError, ScoringError
-from veravox.files import whole_file, write_json, write_text
+from veravox.files import refuse_other_kinds, whole_file, write_json, write_text
 from veravox.models.checkpoint import Checkpoint
 from veravox.scoring.api import BLOCK_TRIALS, join_scores, scores_of, verdicts
 from veravox.scoring.verdict import SCHEMA, Caution, Verdict
@@ -29,6 +29,7 @@ def run_record(
     batch_size: int,
     calibration: Calibration | None,
     shard: tuple[int, int] = (1, 1),
+    prior: float | None = None,
 ) -> dict[str, Any]:
     """What a score file was made of and by; two runs with equal records give equal files."""
     names = [name for name in ("utterance_id", "path") if name in protocol.frame.columns]
@@ -41,6 +42,7 @@ def run_record(
         "policy": str(policy),
         "batch_size": batch_size,
         "calibration": chosen.to_dict() if chosen else None,
+        "prior": chosen.prior if chosen and prior is None else prior,
         "trials": len(protocol),
         "trials_sha256": hashlib.sha256(protocol.frame.select(names).write_csv().encode()).hexdigest(),
         "shard": list(shard),
@@ -65,6 +67,15 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
     return kept | {"cautions": [vars(caution) for caution in verdict.cautions]}
 
 
+def _differences(path: Path, record: dict[str, Any]) -> str:
+    """The names of what a run's record says otherwise, joined; empty if nothing."""
+    try:
+        theirs = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ScoringError(f"{str(path)!r} is damaged; start without --resume") from error
+    return ", ".join(name for name in {**record, **theirs} if theirs.get(name) != record.get(name))
+
+
 class _Parts:
     """Finished blocks of a score file, one whole file each, in NAME.parts beside it."""
 
@@ -73,12 +84,13 @@ class _Parts:
         self.blocks = 0
         own = self.folder / "run.json"
         if resume and own.is_file():
-            if json.loads(own.read_text(encoding="utf-8")) != record:
+            if _differences(own, record):
                 raise ScoringError(
-                    f"{str(self.folder)!r} was made with another detector, policy, batch size or list of trials; "
+                    f"{str(self.folder)!r} was made with another {_differences(own, record)}; "
                     "repeat the same command, or start without --resume"
                 )
-            self.blocks = len(list(self.folder.glob("*.jsonl")))
+            while self._file(self.blocks).is_file():  # a kill may leave a half-written one under another name
+                self.blocks += 1
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
             write_json(own, record)
@@ -145,9 +157,10 @@ def score_to_file(
         ScoringError: if the finished blocks belong to another run.
     """
     target = Path(out)
+    refuse_other_kinds(target)
     if target.suffix.lower() not in SUFFIXES:
         raise OutputError(f"cannot write {str(out)!r}: the ending must be one of {', '.join(SUFFIXES)}")
-    record = run_record(checkpoint, protocol, policy, batch_size, calibration, shard)
+    record = run_record(checkpoint, protocol, policy, batch_size, calibration, shard, prior)
     part = protocol.shard(*shard)
     parts = _Parts(target, record, resume)
     done = 0

@@ -24,7 +24,17 @@ def _records(paths: Sequence[str | os.PathLike[str]]) -> list[dict[str, Any]]:
     if len(present) < len(files):
         missing = [str(file) for file in files if not file.is_file()]
         raise ScoringError(f"shards without their record: {first_few(missing)}; keep NAME.run.json beside NAME")
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return [_record(file) for file in files]
+
+
+def _record(file: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if [type(number) for number in (*record["shard"], record["trials"])] == [int, int, int]:
+            return record
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise ScoringError(f"{str(file)!r} is no record of a scoring run; score that shard again")
 
 
 def _check_records(records: Sequence[dict[str, Any]], paths: Sequence[str | os.PathLike[str]]) -> None:

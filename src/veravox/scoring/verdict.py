@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from veravox.audio import Quality, WindowPolicy
+from veravox.errors import ScoringError
 from veravox.models.checkpoint import Checkpoint
 from veravox.scoring.engine import Judged
 from veravox.tables import Calibration, table_text
@@ -161,6 +162,8 @@ class Judge:
         calibration: Calibration | None = None,
         prior: float | None = None,
     ) -> None:
+        if prior is not None and not 0 < prior < 1:
+            raise ScoringError(f"the prior of spoof must lie between 0 and 1; got {prior}")
         self.calibration = calibration or checkpoint.calibration
         self.limits, self.policy, self.prior = checkpoint.limits, policy, prior
         self.experts = checkpoint.detector.expert_names

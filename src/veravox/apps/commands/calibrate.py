@@ -41,7 +41,9 @@ def command(
     """Fit scores to log-likelihood ratios, for `evaluate --calibration` and `score --calibration`."""
     from veravox.apps import show
     from veravox.evaluation import DetectionCost, calibrate, read_key, read_scores, restrict
+    from veravox.files import refuse_inputs
 
+    refuse_inputs(out, [scores, protocol])
     fitted_scores, key = restrict(
         read_scores(scores, polarity, id_column, score_column), read_key(protocol), where or []
     )

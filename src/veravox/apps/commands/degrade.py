@@ -27,8 +27,10 @@ def command(
     from veravox.apps import show
     from veravox.augment.contact_sheet import contact_sheet
     from veravox.augment.degrade import degrade
+    from veravox.files import refuse_inputs
     from veravox.tables import read_protocol
 
+    refuse_inputs(out / "protocol.csv", [protocol])
     trials = read_protocol(protocol)
     with show.progress("degrading", len(trials), quiet) as advance:
         result = degrade(

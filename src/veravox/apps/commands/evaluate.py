@@ -39,7 +39,7 @@ def command(
     bootstrap: Annotated[int, typer.Option(help="Rounds for the intervals; 0 for none.", min=0)] = 0,
     cluster: Annotated[str | None, typer.Option(help="Resample values of this column, e.g. speaker_id.")] = None,
     confidence: Annotated[float, typer.Option(help="Of the intervals.", min=0.5, max=0.999)] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the resampling.", min=0)] = 0,
     compare: Annotated[Path | None, typer.Option(help="Scores of another system on the same trials.")] = None,
     compare_metric: Annotated[str, typer.Option(help="The figure to compare by.")] = "eer",
     compare_polarity: Annotated[
@@ -92,6 +92,7 @@ def command(
         FittedCalibration,
         Fusion,
         Run,
+        Terms,
         accuracy_grid,
         compare_scores,
         evaluate,
@@ -141,6 +142,8 @@ def command(
         given = with_windows(given, windows or scores.with_suffix(f".windows{scores.suffix}"))
     judged, key = restrict(given, key, where or [])
     show.say(f"{len(key)} trials of {protocol}", quiet or json)
+    cost = DetectionCost(p_spoof, cost_miss, cost_false_alarm)
+    asv = read_asv_scores(asv_scores) if asv_scores else None
     with show.progress("bootstrap rounds", bootstrap, quiet or not bootstrap) as advance:
         result = evaluate(
             judged,
@@ -158,8 +161,8 @@ def command(
             calibration=fitted,
             cross_validate=cross_validate,
             llr=llr or None,
-            cost=DetectionCost(p_spoof, cost_miss, cost_false_alarm),
-            asv=read_asv_scores(asv_scores) if asv_scores else None,
+            cost=cost,
+            asv=asv,
             joint=read_asv_scores(joint_scores) if joint_scores else None,
             eer_form=eer_form,  # type: ignore[arg-type]
             segments=Segments.read(segments) if segments else None,
@@ -170,9 +173,22 @@ def command(
     if compare:
         other = read_scores(compare, compare_polarity or polarity, id_column, compare_score_column)
         rival, _ = restrict(other, read_key(protocol), where or [])
-        names = (scores.stem, compare.stem)
+        names = (scores.stem, compare.stem) if scores.stem != compare.stem else (str(scores), str(compare))
         rounds = bootstrap or 1000
-        comparison = compare_scores(judged, rival, key, compare_metric, names, cluster, rounds, confidence, seed)
+        comparison = compare_scores(
+            judged,
+            rival,
+            key,
+            compare_metric,
+            names,
+            cluster,
+            rounds,
+            confidence,
+            seed,
+            (fitted, None),
+            Terms(cost, asv=asv, eer_form=eer_form),  # type: ignore[arg-type]
+            llr or None,
+        )
     for message in result.warnings:
         show.warn(message)
     if report:

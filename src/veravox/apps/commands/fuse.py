@@ -32,7 +32,9 @@ def command(
     from veravox.apps import show
     from veravox.errors import EvaluationError
     from veravox.evaluation import Fusion, cross_fuse, fit_fusion, read_key, read_scores
+    from veravox.files import refuse_inputs
 
+    refuse_inputs(out, [*files, *([apply] if apply else [])])
     inputs = files if apply else files[:-1]
     each = []
     for option, values in (("--polarity", polarity), ("--score-column", score_column)):

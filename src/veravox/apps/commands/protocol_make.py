@@ -44,7 +44,9 @@ def command(
     from veravox.apps import show
     from veravox.corpora.reading.corpus import describe_difference, read_corpus
     from veravox.corpora.reading.scanned import scanned, write_problems
+    from veravox.files import refuse_inputs
 
+    refuse_inputs(out, [root])
     reading = read_corpus(corpus, root, split, _options(corpus, settings or []))
     if keys_only:
         reading = reading.for_keys_only()

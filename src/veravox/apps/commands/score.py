@@ -31,7 +31,9 @@ def command(
     batch_size: Annotated[int, typer.Option(min=1, help="Windows at a time.")] = 16,
     policy: Annotated[str, typer.Option(help="sliding, first or middle.")] = "sliding",
     hop_s: Annotated[float | None, typer.Option(help="Seconds between sliding windows [a whole window].")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="In place of the detector's own (JSON).")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Fitted by `veravox calibrate` on this detector's scores.")
+    ] = None,
     prior: Annotated[
         float | None, typer.Option(help="Prior of spoof for p_spoof [the calibration's, 0.5].")
     ] = None,
@@ -47,6 +49,7 @@ def command(
     """
     from veravox.apps import show
     from veravox.errors import ConfigurationError
+    from veravox.files import refuse_inputs
     from veravox.scoring.api import detector_policy, load_detector
 
     part = _shard(shard)
@@ -54,6 +57,8 @@ def command(
         raise ConfigurationError("--resume and --shard need --out FILE")
     if prior is not None and not 0 < prior < 1:
         raise ConfigurationError(f"--prior must lie between 0 and 1, not {prior}")
+    if out is not None:
+        refuse_inputs(out, [path for path in paths if path != "-"])
     protocol = _protocol(paths, null)
     if threads is not None:
         import torch
@@ -63,7 +68,7 @@ def command(
     if calibration is not None:
         from veravox.evaluation import FittedCalibration
 
-        checkpoint.calibration = FittedCalibration.read(calibration).calibration
+        checkpoint.calibration = FittedCalibration.read(calibration).after(checkpoint.calibration)
     chosen = detector_policy(checkpoint, policy, hop_s)
     _warn_of_calibration(checkpoint, chosen)
     run: dict[str, Any] = {"policy": chosen, "workers": workers, "batch_size": batch_size, "prior": prior}
@@ -126,8 +131,10 @@ def _protocol(paths: list[str], null: bool) -> Protocol:
 def _listed(null: bool) -> list[str]:
     import os
 
-    separator = b"\0" if null else b"\n"
-    return [os.fsdecode(name) for name in sys.stdin.buffer.read().split(separator) if name.strip()]
+    listed = sys.stdin.buffer.read()
+    # A list made on Windows ends its lines in \r\n.
+    names = listed.split(b"\0") if null else [line.removesuffix(b"\r") for line in listed.split(b"\n")]
+    return [os.fsdecode(name) for name in names if name.strip()]
 
 
 def _warn_of_calibration(checkpoint: Checkpoint, policy: Any) -> None:

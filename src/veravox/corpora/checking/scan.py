@@ -229,7 +229,7 @@ def _read_cache(cache: str | os.PathLike[str] | None) -> pl.DataFrame:
     if cache is None or not Path(cache).exists():
         return empty
     try:
-        frame = pl.read_parquet(Path(cache))
+        frame = pl.read_parquet(Path(cache), glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CorpusError(f"{str(cache)!r} is no scan cache; delete it, or name another file") from error
     if "version" not in frame.columns or "content_hash" not in frame.columns:
