@@ -40,8 +40,9 @@ def recipe_file(tmp_path):
 
 def test_train_score_evaluate_and_report(tmp_path, samples, recipe_file, capsys):
     data = f"corpus={samples / 'protocol.csv'}"
-    printed = run(capsys, "train", recipe_file, "--data", data, "--out", tmp_path / "run", "--workers", 0, "-q")
-    assert printed.startswith("dev EER ")
+    command = ("train", recipe_file, "--data", data, "--out", tmp_path / "run", "--workers", 0, "-q", "--json")
+    printed = json.loads(run(capsys, *command))
+    assert printed["dev_eer"] == read_checkpoint(tmp_path / "run").provenance["metrics"]["dev_eer"]
     protocol = read_protocol(samples / "protocol.csv").where(split="eval")
     protocol.write(tmp_path / "eval.csv")
     out = tmp_path / "scores.csv"

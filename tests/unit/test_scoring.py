@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 
 import veravox
 from tiny import tiny_checkpoint
+from veravox.apps.cli import main
 from veravox.audio import WindowPolicy, window_policy
 from veravox.batches import Heard, hear_all
 from veravox.errors import AudioError, CheckpointError, ConfigurationError, OutputError, ScoringError
@@ -95,6 +96,31 @@ def test_a_killed_run_resumes_on_a_block_border_and_gives_the_same_file(
     assert len(fresh) == len(protocol) - 10
     assert cut.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
     assert not list(tmp_path.glob("*.parts"))
+    fresh.clear()
+    again = score_to_file(checkpoint, protocol, cut, policy, windows=True, resume=True)
+    assert not fresh  # it was whole already
+    assert again.frame["utterance_id"].to_list() == protocol.utterance_ids
+    assert cut.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+
+
+def test_resume_of_a_finished_command_tells_its_failures_again_and_scores_nothing(
+    tmp_path, samples, monkeypatch, capsys
+):
+    clips = sorted((samples / "eval").rglob("*.flac"))[:3]
+    for clip in clips:
+        (tmp_path / clip.name).write_bytes(clip.read_bytes())
+    (tmp_path / "broken.flac").write_bytes(b"no sound")
+    command = ["score", str(tmp_path), "--out", str(tmp_path / "s.csv"), "--resume", "--workers", "1"]
+    for turn in range(2):
+        with pytest.raises(SystemExit) as stopped:
+            main(command)
+        assert stopped.value.code == 1
+        told = capsys.readouterr().err
+        assert "broken.flac" in told
+        assert "4 files: " in told
+        assert "1 failed" in told
+        assert ("finished before" in told) == bool(turn)
+        monkeypatch.setattr(output, "verdicts", lambda *a, **k: pytest.fail("scored again"))
 
 
 def test_resume_refuses_blocks_of_another_run(tmp_path, checkpoint, protocol):
@@ -139,7 +165,7 @@ def _killed(checkpoint, protocol, out, policy, **options):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
-def test_shards_merge_to_the_whole(tmp_path, checkpoint, protocol, suffix):
+def test_shards_merge_to_the_whole(tmp_path, checkpoint, protocol, suffix, capsys):
     policy = detector_policy(checkpoint, "sliding")
     whole = score_to_file(checkpoint, protocol, tmp_path / f"whole{suffix}", policy)
     files = []
@@ -147,6 +173,12 @@ def test_shards_merge_to_the_whole(tmp_path, checkpoint, protocol, suffix):
         files.append(tmp_path / f"part{index}{suffix}")
         score_to_file(checkpoint, protocol, files[-1], policy, shard=(index, 3))
     merged = merge(files, tmp_path / f"merged{suffix}", protocol)
+    with pytest.raises(SystemExit) as ended:
+        main(["merge", *map(str, files), "--out", str(tmp_path / f"again{suffix}"), "--json"])
+    assert ended.value.code == 0
+    counts = {"out": str(tmp_path / f"again{suffix}"), "scores": len(protocol), "failures": 0}
+    assert json.loads(capsys.readouterr().out) == counts
+    assert (tmp_path / f"again{suffix}").read_bytes() == (tmp_path / f"merged{suffix}").read_bytes()
     assert merged.frame["utterance_id"].to_list() == protocol.utterance_ids
     assert np.allclose(merged.frame["score"], whole.frame["score"], atol=1e-5)
     with pytest.raises(ScoringError, match="missing '2'"):

@@ -113,6 +113,16 @@ class _Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _finished(target: Path, record: dict[str, Any], trials: int, windows: bool) -> Scores | None:
+    """The scores of an earlier run of the very same kind, if it came to its end."""
+    own = record_path(target)
+    if not (target.is_file() and own.is_file()) or _differences(own, record):
+        return None
+    scores = Scores.read(target)
+    whole = len(scores) + len(scores.failures) == trials and (scores.windows is not None or not windows)
+    return scores if whole else None
+
+
 def _assemble(parts: _Parts, target: Path, experts: Sequence[str], windows: bool) -> Scores:
     """The score file from its blocks: what was read back and what is fresh go the same way."""
     tables = [scores_of([], experts, windows)]  # so that an empty shard is a table too
@@ -145,8 +155,8 @@ def score_to_file(
     """Score a protocol (or one shard of it) into a file, block by block.
 
     Blocks that are finished survive a kill; with `resume` they are not scored again and the file comes out the
-    same. Beside the file: NAME.run.json says what made it, NAME.failures lists what could not be heard,
-    NAME.windows holds the windows where asked for.
+    same; a file that is whole is given back as it is, without calls of `on_trial`. Beside the file: NAME.run.json
+    says what made it, NAME.failures lists what could not be heard, NAME.windows holds the windows where asked for.
 
     Args:
         out: .csv, .parquet or .jsonl.
@@ -162,6 +172,9 @@ def score_to_file(
         raise OutputError(f"cannot write {str(out)!r}: the ending must be one of {', '.join(SUFFIXES)}")
     record = run_record(checkpoint, protocol, policy, batch_size, calibration, shard, prior)
     part = protocol.shard(*shard)
+    whole = _finished(target, record, len(part), windows) if resume else None
+    if whole is not None:
+        return whole
     parts = _Parts(target, record, resume)
     done = 0
     for finished in parts.read():

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from veravox.models.checkpoint import Checkpoint
     from veravox.scoring.verdict import Verdict
-    from veravox.tables import Protocol
+    from veravox.tables import Protocol, Scores
 
 PATHS = "Files, folders, globs, '-' (a list on stdin), or one protocol (.csv, .parquet)."
 
@@ -83,9 +83,10 @@ def command(
         if out is not None:
             from veravox.scoring.output import score_to_file
 
-            score_to_file(
+            scores = score_to_file(
                 checkpoint, protocol, out, windows=windows, resume=resume, shard=part, on_trial=on_trial, **run
             )
+            shown.finished_before(scores)
         else:
             from veravox.scoring.api import verdicts
 
@@ -159,6 +160,7 @@ class _Shown:
         self.experts: list[str] = []
         self.counts: dict[str, int] = {}
         self.failures: list[str] = []
+        self.before = False
 
     def add(self, verdict: Verdict) -> None:
         if verdict.error is not None:
@@ -184,6 +186,15 @@ class _Shown:
                 piece = [f"  {start:.2f}-{end:.2f} s", "", f"{score:+.2f}", *[""] * (len(self.experts) + 1)]
                 self.rows.append(piece[:1] + [""] * bool(self.labels) + piece[1:])
 
+    def finished_before(self, scores: Scores) -> None:
+        """Count what an earlier run wrote, where nothing was left to score."""
+        if not self.counts:
+            names = scores.frame["verdict"].to_list() if "verdict" in scores.frame.columns else []
+            self.failures = scores.failures["error"].to_list()
+            self.counts = {name: names.count(name) for name in dict.fromkeys(names)}
+            self.counts |= {"failed": len(self.failures)} if self.failures else {}
+            self.before = bool(self.counts)
+
     def finish(self, out: Path | None) -> None:
         """Print the table, the failures and a summary; exit 1 if some inputs failed."""
         from veravox.apps import show
@@ -199,7 +210,9 @@ class _Shown:
             print(f"veravox: {show.printable(failure)}", file=sys.stderr)
         summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.counts.items()))
         show.say(
-            f"{sum(self.counts.values())} files: {summary}" + (f"; written to {out}" if out else ""), self.quiet
+            f"{sum(self.counts.values())} files: {summary}"
+            + (f"; {'finished before, in' if self.before else 'written to'} {out}" if out else ""),
+            self.quiet,
         )
         if self.failures:
             raise typer.Exit(1)

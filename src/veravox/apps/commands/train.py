@@ -33,6 +33,7 @@ def command(
     workers: Annotated[int, typer.Option(min=0, help="Processes that load and augment.")] = 2,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model [torch's choice].")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The dev figures as JSON on stdout.")] = False,
 ) -> None:
     """Train a recipe: weights from train, every choice on dev; eval trials are refused.
 
@@ -66,15 +67,19 @@ def command(
             "progress": lambda what, total: show.progress(what, total, quiet),
             "say": lambda line: show.say(line, quiet),
         }
+        found: dict[str, Any]
         if wanted is None:
-            eer = fit(chosen, train, dev, out, **how).provenance["metrics"]["dev_eer"]
-            result = f"dev EER {100 * eer:.2f} %"
+            found = fit(chosen, train, dev, out, **how).provenance["metrics"]
+            result = f"dev EER {100 * found['dev_eer']:.2f} %"
         else:
             runs = fit_seeds(chosen, wanted, train, dev, out, **how)
+            found = runs.to_dict()
             result = "".join(f"seed {run.seed}: dev EER {100 * run.dev_eer:.2f} %\n" for run in runs.runs) + str(
                 runs
             )
-        if ranks.leads:
+        if ranks.leads and as_json:
+            show.print_json({"recipe": chosen.name, "out": str(out), **found})
+        elif ranks.leads:
             print(f"{result}, written to {out}")
 
 
