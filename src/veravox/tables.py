@@ -60,6 +60,9 @@ def read_table(path: str | os.PathLike[str], error: type[VeravoxError]) -> pl.Da
         if file.suffix.lower() == ".parquet":
             return pl.read_parquet(readable(file), glob=False)  # `a[1].csv` is a name, not a pattern
         if file.suffix.lower() == ".csv":
+            with file.open("rb") as opened:
+                if opened.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                    raise error(f"{str(file)!r} is text in UTF-16; save it as CSV in UTF-8")
             frame = pl.read_csv(readable(file), infer_schema=False, null_values=[""], glob=False)
             return _refuse_doubled(frame, file, error)
     except (pl.exceptions.PolarsError, OSError) as problem:

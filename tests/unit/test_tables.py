@@ -161,6 +161,12 @@ def test_tables_may_lie_in_folders_whose_names_are_not_utf_8(tmp_path, suffix):
     assert (folder / "page.html").read_text() == "<h1>M\\udcfcnchen</h1>"
 
 
+def test_a_table_in_utf_16_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "p.csv").write_text("utterance_id,path,label\na,a.wav,spoof\n", encoding="utf-16")
+    with pytest.raises(ProtocolError, match="UTF-16; save it as CSV in UTF-8"):
+        read_protocol(tmp_path / "p.csv")
+
+
 def test_a_column_named_twice_is_refused(tmp_path):
     (tmp_path / "p.csv").write_text("utterance_id,label,label\na,spoof,bonafide\n")
     with pytest.raises(ProtocolError, match="names the column 'label' twice"):
