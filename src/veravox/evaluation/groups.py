@@ -183,6 +183,7 @@ def restrict(scores: Scores, protocol: Protocol, where: Sequence[str]) -> tuple[
         kept = kept.where(**{column: value})
     if not len(kept):
         raise EvaluationError(f"no trial of {protocol.name!r} has {', '.join(where)}")
+    scores = scores.named_as_in(protocol)
     left_out = protocol.frame.join(kept.frame, on="utterance_id", how="anti").select("utterance_id")
     frame = scores.frame.join(left_out, on="utterance_id", how="anti")
     return Scores(frame, scores.failures, scores.windows, scores.name), kept
