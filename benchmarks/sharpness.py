@@ -9,6 +9,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -85,17 +86,27 @@ def steps(batch_size: int) -> dict[str, Callable[[], None]]:
     }
 
 
-def peak_bytes(kind: Callable[[], None]) -> int:
-    """The most that tensors hold at any moment of some steps, beyond what they held before."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        kind()
+def peak_bytes(batch_size: int, names: tuple[str, ...]) -> dict[str, int]:
+    """Of each kind the most that tensors hold at any moment of its second step, beyond what they held before.
+
+    All in one session of the profiler, which knows the sizes of what was allocated under it alone.
+    """
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        kinds = steps(batch_size)
+        for name in names:
+            kinds[name]()
+            with torch.profiler.record_function(name):
+                kinds[name]()
     assert profile.profiler is not None
-    events = [one for one in profile.profiler.kineto_results.events() if one.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda one: one.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
+    events = sorted(profile.profiler.kineto_results.events(), key=lambda one: one.start_ns())
+    memory = [(one.start_ns(), one.nbytes()) for one in events if one.name() == "[memory]"]
+    found = {}
+    for one in events:
+        if one.name() in names:
+            first, last = one.start_ns(), one.start_ns() + one.duration_ns()
+            found[one.name()] = max(accumulate(size for moment, size in memory if first <= moment <= last))
+    return found
 
 
 def host_reads(**options: Any) -> int:
@@ -140,9 +151,10 @@ def main() -> None:
     weights = sum(one.numel() * one.element_size() for one in detector().parameters())
     statistics_bytes = sum(one.nbytes for one in detector().state_dict().values()) - weights
     replayed = 2 * (statistics_bytes + torch.get_rng_state().nbytes)
-    base = peak_bytes(kinds["adam"])
-    for name in ("sam", "half-batch ascent"):
-        rest = peak_bytes(kinds[name]) - base - weights
+    perturbed = ("sam", "half-batch ascent")
+    peaks = peak_bytes(batch_size, ("adam", *perturbed))
+    for name in perturbed:
+        rest = peaks[name] - peaks["adam"] - weights
         print(
             f"peak memory of {name}: Adam's, one copy of the weights ({weights:,} bytes; wanted at most 1) "
             f"and {rest:,} bytes; batch-norm statistics and generators to replay are {replayed:,}"
