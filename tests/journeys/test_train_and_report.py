@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -77,25 +78,11 @@ def test_eval_trials_given_to_training_are_refused(tmp_path, samples, recipe_fil
 
 
 def test_two_processes_train_together_and_agree(tmp_path, samples, recipe_file):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-addr",
-        "127.0.0.1",
-    ]
-    command += [
-        "--master-port",
-        "29571",
-        "-m",
-        "veravox",
-        "train",
-        str(recipe_file),
-        "--out",
-        str(tmp_path / "run"),
-    ]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    command += ["-m", "veravox", "train", str(recipe_file), "--out", str(tmp_path / "run")]
     command += ["--data", f"corpus={samples / 'protocol.csv'}", "--workers", "0", "--threads", "1", "-q"]
     command += ["--set", "training.epochs=1"]
     source = str(Path(__file__).parents[2] / "src")
