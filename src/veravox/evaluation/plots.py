@@ -210,6 +210,7 @@ def draw_groups(
         axes.set_yticks(range(len(shown)), [_shortened(part.name) for part in shown])
         axes.set(xlabel=f"{title_of(figure)}, %", ylabel=column, xlim=(0, None))
         axes.grid(axis="y", visible=False)
+        axes.margins(y=min(0.05, 1 / max(1, len(shown))))  # a share of the height: of many bars, many bars' worth
         return as_png(drawing)
 
 
