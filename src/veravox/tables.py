@@ -290,7 +290,9 @@ def protocol_from_paths(paths: Iterable[str | os.PathLike[str]]) -> Protocol:
 class Calibration:
     """What turns a raw logit into a log-likelihood ratio, and that into a verdict.
 
-    score = scale * logit + offset (natural log, higher is more bona fide).
+    score = scale * logit * (t / reference_s) ** growth + offset (natural log, higher is more bona fide); t is the
+    speech behind the logit in seconds, held between `shortest_s` and `longest_s`. Evidence grows with speech, but
+    less than in proportion, since the errors in one recording's windows are alike.
 
     Args:
         scale: positive.
@@ -301,6 +303,9 @@ class Calibration:
         policy: the window policy it was fitted under; another one warns.
         fitted_on: the trials it was fitted on, in words.
         rule: how the thresholds were set, in words.
+        growth: from 0, where a score is the same however much speech it rests on, to below 1.
+        reference_s: seconds of speech at which scale and offset hold as they are.
+        shortest_s, longest_s: seconds of speech outside which evidence neither shrinks nor grows.
     """
 
     scale: float
@@ -311,6 +316,10 @@ class Calibration:
     policy: str = ""
     fitted_on: str = ""
     rule: str = ""
+    growth: float = 0.0
+    reference_s: float = 4.0
+    shortest_s: float = 1.0
+    longest_s: float = 32.0
 
     def __post_init__(self) -> None:
         numbers = (self.scale, self.offset, self.prior, self.lower, self.upper)
@@ -318,10 +327,22 @@ class Calibration:
             raise ScoringError(f"a calibration needs finite numbers, scale > 0 and 0 < prior < 1; got {self}")
         if self.lower > self.upper:
             raise ScoringError(f"calibration: the lower threshold {self.lower} is above the upper {self.upper}")
+        if not 0 <= self.growth < 1 or not 0 < self.shortest_s <= self.reference_s <= self.longest_s < math.inf:
+            raise ScoringError(
+                "a calibration needs 0 <= growth < 1 and 0 < shortest_s <= reference_s <= longest_s; "
+                f"got {self.growth}, {self.shortest_s}, {self.reference_s}, {self.longest_s}"
+            )
 
-    def apply(self, logit: float) -> float:
-        """Log-likelihood ratio of one raw logit."""
-        return self.scale * logit + self.offset
+    def apply(self, logit: float, speech_s: float | None = None) -> float:
+        """Log-likelihood ratio of one raw logit, which rests on so much speech; on `reference_s` if unknown."""
+        return self.scale * logit * self.evidence(speech_s) + self.offset
+
+    def evidence(self, speech_s: float | None) -> float:
+        """What so much speech multiplies a score by; 1 at `reference_s`, or if unknown."""
+        if not self.growth or speech_s is None:
+            return 1.0
+        held = min(max(speech_s, self.shortest_s), self.longest_s)
+        return float((held / self.reference_s) ** self.growth)
 
     def verdict(self, score: float) -> Literal["bonafide", "uncertain", "spoof"]:
         """The verdict of a calibrated score."""

@@ -56,6 +56,8 @@ def options_of(front_end: str) -> dict[str, Any]:
         convolutions = {"conv_dim": [8] * 3, "conv_kernel": [10, 3, 3], "conv_stride": [5, 8, 8]}
         places = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
         return {"model": tiny_model("wav2vec2", num_feat_extract_layers=3, **sizes, **convolutions, **places)}
+    if front_end == "whisper_blocks":
+        return {"size": 64, "blocks": 1}
     if front_end == "whisper":
         layers = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 1, "max_source_positions": 100}
         heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}

@@ -175,6 +175,7 @@ class EpochSampler(Sampler[list[Draw]]):
     Args:
         protocol: the training trials.
         balance: columns whose combined values are the strata; empty for none.
+        nested: values of the first column give the same number each; within one, values of the second do; ...
         draws: trials an epoch, over all ranks.
         batch_size: over all ranks; the last batch may be smaller.
         seed: of the run.
@@ -192,6 +193,7 @@ class EpochSampler(Sampler[list[Draw]]):
         rank: int = 0,
         ranks: int = 1,
         pairing: Pairing | None = None,
+        nested: bool = False,
     ) -> None:
         protocol.require(*balance)
         if draws < 1 or batch_size < ranks:
@@ -200,7 +202,9 @@ class EpochSampler(Sampler[list[Draw]]):
         strata: dict[tuple[Any, ...], list[int]] = {}
         for index, key in enumerate(keys):
             strata.setdefault(key, []).append(index)
-        self.strata = [np.array(strata[key]) for key in sorted(strata)]
+        order = sorted(strata, key=lambda key: tuple(str(value) for value in key))
+        self.strata = [np.array(strata[key]) for key in order]
+        self.nested = _nest(order) if nested and balance else None
         self.draws, self.batch_size, self.seed = draws, batch_size, seed
         self.rank, self.ranks, self.pairing = rank, ranks, pairing
         self.epoch, self.first_batch = 0, 0
@@ -215,6 +219,8 @@ class EpochSampler(Sampler[list[Draw]]):
     def order(self, epoch: int) -> np.ndarray:
         """Indices of the epoch's trials, shape (draws,)."""
         rng = np.random.default_rng((self.seed, epoch, 0xD7A3))
+        if self.nested is not None:
+            return _drawn_from(self.nested, self.strata, self.draws, rng)
         share = -(-self.draws // len(self.strata))
         columns = []
         for members in self.strata:
@@ -235,6 +241,39 @@ class EpochSampler(Sampler[list[Draw]]):
             yield draws[self.rank :: self.ranks] or draws[:1]
 
 
+Nest = int | list[Any]
+"""A stratum, or the nests below one value of a column."""
+
+
+def _nest(keys: Sequence[tuple[Any, ...]], first: int = 0, depth: int = 0) -> Nest:
+    """Strata by the values of one column after another; `keys` are sorted."""
+    if depth == len(keys[0]):
+        return first
+    found: list[Nest] = []
+    for _, members in itertools.groupby(keys, key=lambda key: str(key[depth])):
+        group = list(members)
+        found.append(_nest(group, first, depth + 1))
+        first += len(group)
+    return found
+
+
+def _drawn_from(nest: Nest, strata: Sequence[np.ndarray], draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Trials of a nest, shape (draws,): its parts take turns in a random order, and so do theirs."""
+    if isinstance(nest, int):
+        members = strata[nest]
+        rounds = [rng.permutation(members) for _ in range(-(-draws // len(members)))]
+        return np.concatenate(rounds)[:draws] if rounds else members[:0]
+    turns = -(-draws // len(nest))
+    order = (
+        np.concatenate([rng.permutation(len(nest)) for _ in range(turns)])[:draws] if turns else np.zeros(0, int)
+    )
+    found = np.empty(draws, dtype=np.int64)
+    for index, part in enumerate(nest):
+        own = order == index
+        found[own] = _drawn_from(part, strata, int(own.sum()), rng)
+    return found
+
+
 def _collate(items: list[Window]) -> Batch:
     return Batch(
         torch.from_numpy(np.stack([item.samples for item in items])),
@@ -249,7 +288,7 @@ def _leave_interrupts_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def training_loader(dataset: TrainingWindows, sampler: EpochSampler, workers: int) -> DataLoader:
+def training_loader(dataset: Dataset[Window], sampler: EpochSampler, workers: int) -> DataLoader:
     """Batches in the sampler's order; workers are spawned."""
     options: dict[str, Any] = {}
     if workers:
@@ -264,6 +303,6 @@ def training_loader(dataset: TrainingWindows, sampler: EpochSampler, workers: in
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=_collate,
-        generator=torch.Generator().manual_seed(dataset.seed),
+        generator=torch.Generator().manual_seed(sampler.seed),
         **options,
     )

@@ -60,13 +60,19 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
         "limits": dict(checkpoint.limits),
         "provenance": dict(checkpoint.provenance),
     }
-    weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.detector.state_dict().items()
-    }
+    weights = {name: _compact(tensor) for name, tensor in checkpoint.detector.state_dict().items()}
     with whole_file(target) as temporary:
         metadata = {"veravox": json.dumps(header, allow_nan=False)}
         temporary.write_bytes(safetensors.torch.save(weights, metadata))
     return target
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    """As it is written: in half precision where that loses nothing, as with weights that were published in it."""
+    kept = tensor.detach().cpu().contiguous()
+    if kept.dtype == torch.float32 and kept.numel() > 1 and torch.equal(kept.half().float(), kept):
+        return kept.half()
+    return kept
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -212,7 +213,7 @@ class Detector(nn.Module):
             {name: FRONT_ENDS.build(item, sample_rate_hz=SAMPLE_RATE_HZ) for name, item in spec.front_ends.items()}
         )
         self.spec = spec = self._portable(spec)
-        shapes = self._feature_shapes()
+        self.feature_shapes = shapes = self._feature_shapes()
         experts: dict[str, Expert] = {
             name: EXPERTS.build(item.spec, feature_shape=shapes[item.front_end])
             for name, item in spec.experts.items()
@@ -297,6 +298,34 @@ class Detector(nn.Module):
         if self._spares():
             return self._whole(self._judge_chosen(self._prepared(windows), {}))
         return self.judge(self.hear(windows), windows)
+
+    def flat_features(self, windows: Tensor) -> Tensor:
+        """All features of windows (B, S) as one row a window, (B, F), for `judge_flat`."""
+        heard = self.hear(windows)
+        return torch.cat([features.reshape(len(windows), -1) for features in heard.values()], dim=1)
+
+    def judge_flat(self, flat: Tensor) -> DetectorOutput:
+        """The mixture's output for rows (B, F) of `flat_features`.
+
+        Raises:
+            ConfigurationError: if the gate sees the waveform, which is not among them.
+        """
+        if self.mixture.gate.sees == "waveform" and any(True for _ in self.mixture.gate.parameters()):
+            raise ConfigurationError(
+                f"gate {self.spec.gate.name!r} sees the waveform, which cached features do not hold; "
+                "set training.cache_copies=0"
+            )
+        heard = {item.front_end for item in self.spec.experts.values()} | {self.spec.gate_front_end}
+        names = [name for name in self.front_ends if name in heard]
+        sizes = [self.spec.segments * math.prod(self.feature_shapes[name]) for name in names]
+        features = {
+            name: part.reshape(-1, *self.feature_shapes[name])
+            for name, part in zip(names, flat.split(sizes, dim=1), strict=True)
+        }
+        by_expert = {name: features[item.front_end] for name, item in self.spec.experts.items()}
+        own = self.spec.gate_front_end
+        seen = flat if self.mixture.gate.sees == "waveform" else None if own is None else features[own]
+        return self._whole(self.mixture(by_expert, seen))
 
     def _spares(self) -> bool:
         # A graph that is traced has no data to choose by; there all experts run, to the same logit.

@@ -12,10 +12,11 @@ import polars as pl
 import torch
 
 from veravox.audio import QualityMeter, WindowPolicy, resample, window_policy
+from veravox.audio.level import frame_powers
 from veravox.errors import AudioError, CheckpointError, ConfigurationError, ScoringError, first_few, suggest
 from veravox.models.checkpoint import CHECKPOINT_NAME, Checkpoint, read_checkpoint
 from veravox.models.detector import SAMPLE_RATE_HZ, Detector
-from veravox.scoring.engine import Judged, judge
+from veravox.scoring.engine import SPEECH_FRAME, Judged, judge, speech_shares
 from veravox.scoring.verdict import Judge, Verdict
 from veravox.tables import EXPERT_PREFIX, FAILURE_SCHEMA, GATE_PREFIX, WINDOW_SCHEMA, Calibration, Protocol, Scores
 
@@ -268,6 +269,7 @@ def score_waveform(
     if not np.isfinite(logits).all():
         raise ScoringError("the detector gives a logit that is not finite for this waveform")
     trial.logits, trial.expert_logits, trial.gate_weights = logits, experts, weights
+    trial.speech_shares = speech_shares([frame_powers(window, SPEECH_FRAME) for window in chosen.cut(samples)])
     return Judge(checkpoint, chosen, prior=prior).verdict(trial, "waveform", "waveform")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -9,9 +10,24 @@ import numpy as np
 import torch
 
 from veravox.audio import Quality, WindowPolicy
+from veravox.audio.level import FRAME_MS, active_power, frame_powers
 from veravox.batches import Heard, hear_all
 from veravox.errors import AudioError, ScoringError
-from veravox.models.detector import Detector
+from veravox.models.detector import SAMPLE_RATE_HZ, Detector
+
+SPEECH_FRAME = round(FRAME_MS * SAMPLE_RATE_HZ / 1000)
+
+
+def speech_shares(powers: Sequence[np.ndarray]) -> np.ndarray:
+    """How much of each window is loud enough for speech, by the recording's own active level, in [0, 1].
+
+    Args:
+        powers: of each window, the mean square of its frames.
+    """
+    if not powers:
+        return np.zeros(0)
+    _, threshold = active_power(np.concatenate(powers))
+    return np.array([float((frames >= threshold).mean()) for frames in powers])
 
 
 @dataclass
@@ -24,6 +40,7 @@ class Judged:
         starts: first sample of each window.
         logits: (windows,) float64.
         expert_logits, gate_weights: (windows, E) float64; NaN is the logit of an expert that was not run.
+        speech_shares: (windows,), how much of each window is speech, in [0, 1]; empty if nobody measured.
         quality: of the recording, where measured.
         error: why it could not be heard; then the arrays are empty.
     """
@@ -34,20 +51,34 @@ class Judged:
     logits: np.ndarray = field(default_factory=lambda: np.zeros(0))
     expert_logits: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     gate_weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    speech_shares: np.ndarray = field(default_factory=lambda: np.zeros(0))
     quality: Quality | None = None
     error: AudioError | None = None
 
     @property
     def logit(self) -> float:
-        """Mean of the windows' logits."""
-        return float(self.logits.mean())
+        """Mean of the windows' logits, each weighing as much as there is speech in it."""
+        return float(self.logits @ self.window_weights)
+
+    @property
+    def window_weights(self) -> np.ndarray:
+        """(windows,), sum 1: shares of the speech; alike where none is found anywhere."""
+        shares = self.speech_shares if self.speech_shares.sum() > 0 else np.ones(len(self.logits))
+        return shares / shares.sum()
+
+    @property
+    def speech_share(self) -> float:
+        """How much of the recording is speech, in [0, 1]; 1 if nobody measured."""
+        return float(self.speech_shares.mean()) if len(self.speech_shares) else 1.0
 
     @property
     def mean_expert_logits(self) -> np.ndarray:
         """(E,), each over the windows that the expert judged; NaN if there is none."""
         ran = ~np.isnan(self.expert_logits)
-        sums = np.where(ran, self.expert_logits, 0.0).sum(axis=0)
-        return np.where(ran.any(axis=0), sums / np.maximum(ran.sum(axis=0), 1), np.nan)
+        weights = np.where(ran, self.window_weights[:, None], 0.0)
+        sums = (weights * np.where(ran, self.expert_logits, 0.0)).sum(axis=0)
+        totals = weights.sum(axis=0)
+        return np.where(totals > 0, sums / np.where(totals > 0, totals, 1.0), np.nan)
 
 
 def judge(
@@ -85,6 +116,7 @@ class _Batcher:
         self.waiting: list[np.ndarray] = []
         self.waiting_count = 0
         self.results: list[np.ndarray] = []
+        self.powers: defaultdict[int, list[np.ndarray]] = defaultdict(list)
         self.pending: list[tuple[Judged, int, bool]] = []  # trial, windows owed, whether it has ended
 
     def add(self, heard: Heard) -> Iterator[Judged]:
@@ -95,6 +127,7 @@ class _Batcher:
             # Windows of a file that fails midway are judged with their batch, then thrown away.
             trial.starts = []
         trial.starts += heard.starts
+        self.powers[heard.index] += [frame_powers(window, SPEECH_FRAME) for window in heard.windows]
         trial.quality, trial.error = heard.quality, heard.error
         self.pending[-1] = (trial, owed + len(heard.starts), heard.last)
         if len(heard.starts):
@@ -132,10 +165,11 @@ class _Batcher:
             yield self._gathered(trial, mine)
 
     def _gathered(self, trial: Judged, rows: np.ndarray) -> Judged:
+        powers = self.powers.pop(trial.index, [])
         if trial.error is None:
             if not np.isfinite(rows[:, 0]).all():  # an expert that was not run has no logit
                 raise ScoringError(f"the detector gives a logit that is not finite for {trial.path!r}")
             experts = (rows.shape[1] - 1) // 2
-            trial.logits = rows[:, 0]
+            trial.logits, trial.speech_shares = rows[:, 0], speech_shares(powers)
             trial.expert_logits, trial.gate_weights = rows[:, 1 : 1 + experts], rows[:, 1 + experts :]
         return trial

@@ -95,8 +95,13 @@ class Verdict:
         return data
 
 
-def worst_span(logits: np.ndarray, starts: list[int], policy: WindowPolicy) -> tuple[int, int] | None:
-    """First and last window of the run that spans 10 s and has the lowest mean; None if there is no choice."""
+def worst_span(
+    logits: np.ndarray, starts: list[int], policy: WindowPolicy, weights: np.ndarray | None = None
+) -> tuple[int, int] | None:
+    """First and last window of the run that spans 10 s and has the lowest mean; None if there is no choice.
+
+    With `weights`, shares of speech, the mean is weighted, and runs without speech do not count.
+    """
     rate, window = policy.sample_rate_hz, policy.window_samples
     span = WORST_SPAN_S * rate
     if len(starts) < 2 or starts[-1] + window <= span:
@@ -104,8 +109,11 @@ def worst_span(logits: np.ndarray, starts: list[int], policy: WindowPolicy) -> t
     count = 1
     while count < len(starts) and starts[count - 1] + window < span:
         count += 1
-    sums = np.concatenate([[0.0], np.cumsum(logits)])
-    means = (sums[count:] - sums[:-count]) / count
+    shares = np.ones(len(logits)) if weights is None or not weights.sum() else weights
+    sums, totals = (np.concatenate([[0.0], np.cumsum(part)]) for part in (logits * shares, shares))
+    totals = totals[count:] - totals[:-count]
+    spoken = totals > 1e-9
+    means = np.where(spoken, (sums[count:] - sums[:-count]) / np.where(spoken, totals, 1.0), np.inf)
     first = int(np.argmin(means))
     return first, first + count - 1
 
@@ -182,10 +190,11 @@ class Judge:
         """The verdict on one judged trial."""
         if trial.error is not None:
             return Verdict(utterance_id, path, error=str(trial.error))
-        score = self._scaled(trial.logit)
+        heard_s = self._speech_s(trial)
+        score = self._scaled(trial.logit, heard_s)
         cautions = cautions_of(trial.quality, self.limits)
         worst = self._worst(trial)
-        weights = trial.gate_weights.mean(axis=0)
+        weights = trial.window_weights @ trial.gate_weights
         experts = [None if math.isnan(value) else float(value) for value in trial.mean_expert_logits]
         verdict, p_spoof, prior = UNCALIBRATED, None, None
         if self.calibration is not None:
@@ -207,7 +216,7 @@ class Judge:
             self._windows(trial),
             {name: float(value) for name, value in zip(self.experts, weights, strict=True)},
             {
-                name: None if value is None else self._scaled(value)
+                name: None if value is None else self._scaled(value, heard_s)
                 for name, value in zip(self.experts, experts, strict=True)
             },
             worst,
@@ -215,35 +224,51 @@ class Judge:
             trial.quality,
         )
 
-    def _scaled(self, logit: float) -> float:
-        return logit if self.calibration is None else self.calibration.apply(logit)
+    def _scaled(self, logit: float, speech_s: float) -> float:
+        return logit if self.calibration is None else self.calibration.apply(logit, speech_s)
+
+    def _speech_s(self, trial: Judged, first: int = 0, last: int | None = None) -> float:
+        """Seconds of speech in a run of windows, in all of them by default."""
+        rate, size = self.policy.sample_rate_hz, self.policy.window_samples
+        end_s = (trial.starts[-1 if last is None else last] + size) / rate
+        if trial.quality is not None:
+            end_s = min(end_s, trial.quality.duration_s)
+        shares = trial.speech_shares[first : None if last is None else last + 1]
+        return (end_s - trial.starts[first] / rate) * (float(shares.mean()) if len(shares) else 1.0)
 
     def _windows(self, trial: Judged) -> list[tuple[float, float, float]]:
         rate, size = self.policy.sample_rate_hz, self.policy.window_samples
         end = trial.quality.duration_s if trial.quality else math.inf
         return [
-            (start / rate, min((start + size) / rate, end), self._scaled(float(logit)))
-            for start, logit in zip(trial.starts, trial.logits, strict=True)
+            (
+                start / rate,
+                min((start + size) / rate, end),
+                self._scaled(float(logit), self._speech_s(trial, index, index)),
+            )
+            for index, (start, logit) in enumerate(zip(trial.starts, trial.logits, strict=True))
         ]
 
     def _worst(self, trial: Judged) -> tuple[float, float, float] | None:
-        span = worst_span(trial.logits, trial.starts, self.policy)
+        span = worst_span(trial.logits, trial.starts, self.policy, trial.window_weights)
         if span is None:
             return None
         first, last = span
         rate = self.policy.sample_rate_hz
-        mean = float(trial.logits[first : last + 1].mean())
+        shares = trial.window_weights[first : last + 1]
+        shares = shares if shares.sum() > 0 else np.ones_like(shares)
+        mean = float(trial.logits[first : last + 1] @ shares / shares.sum())
         return (
             trial.starts[first] / rate,
             (trial.starts[last] + self.policy.window_samples) / rate,
-            self._scaled(mean),
+            self._scaled(mean, self._speech_s(trial, first, last)),
         )
 
 
 def _spoof_like_part(worst: tuple[float, float, float]) -> Caution:
     return Caution(
         "part",
-        f"{worst[0]:.1f} to {worst[1]:.1f} s alone would be judged spoof (score {worst[2]:.2f}); listen there",
+        f"spoof in part: {worst[0]:.1f} to {worst[1]:.1f} s alone would be judged spoof (score {worst[2]:.2f}); "
+        "listen there",
         makes_uncertain=True,
     )
 

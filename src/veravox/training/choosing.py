@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from veravox.evaluation import equal_error_rate
 from veravox.models.detector import Detector
 from veravox.scoring.engine import Judged, judge
 from veravox.tables import BONA_FIDE, Protocol
+from veravox.training.feature_cache import DevWindows, FeatureCache
 from veravox.training.losses import smoothed_cross_entropy
 from veravox.training.track import Progress
 
@@ -30,9 +31,9 @@ class Best:
     epoch: int = -1
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def improve(self, eer: float, loss: float, epoch: int, module: nn.Module) -> bool:
-        """Keep the module's weights if they are better; whether they are."""
-        if (eer, loss) >= (self.eer, self.loss):
+    def improve(self, eer: float, loss: float, epoch: int, module: nn.Module, always: bool = False) -> bool:
+        """Keep the module's weights if they are better, or `always`; whether they are kept."""
+        if (eer, loss) >= (self.eer, self.loss) and not always:
             return False
         self.eer, self.loss, self.epoch = eer, loss, epoch
         self.weights = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
@@ -66,6 +67,17 @@ class Development:
     def __init__(self, dev: Protocol, policy: WindowPolicy, progress: Progress) -> None:
         self.dev, self.policy, self.progress = dev, policy, progress
         self.labels = np.array([label == BONA_FIDE for label in dev.frame["label"]])
+        self._cached: tuple[list[list[int]], Tensor] | None = None
+        self._fill: Callable[[], tuple[list[list[int]], Tensor]] | None = None
+
+    def use(self, cache: FeatureCache, workers: int) -> None:
+        """Judge by features that are computed once, when they are first needed."""
+
+        def fill() -> tuple[list[list[int]], Tensor]:
+            windows = DevWindows(self.dev.audio_paths(), self.policy)
+            return windows.starts, cache.rows(windows.keys(), windows, workers, self.progress, "features of dev")
+
+        self._fill = fill
 
     def result(self, detector: Detector, own: Mapping[str, np.ndarray] | None = None) -> DevResult:
         """Score dev with the weights as they are. Every process scores all of it, so that all choose alike.
@@ -88,6 +100,9 @@ class Development:
     def _judged(self, detector: Detector) -> list[Judged]:
         detector.eval()
         judged = []
+        if self._fill is not None:
+            self._cached = self._cached or self._fill()
+            return self._judged_by_features(detector, *self._cached)
         with self.progress("dev", len(self.dev)) as advance:
             for trial in judge(detector, self.dev.audio_paths(), self.policy, workers=1, batch_size=32):
                 if trial.error is not None:
@@ -95,6 +110,22 @@ class Development:
                 judged.append(trial)
                 advance(1)
         detector.train()
+        return judged
+
+    def _judged_by_features(self, detector: Detector, starts: list[list[int]], rows: Tensor) -> list[Judged]:
+        device = next(detector.buffers()).device
+        parts = []
+        with torch.inference_mode():
+            for batch in rows.split(1024):
+                output = detector.judge_flat(batch.to(device))
+                columns = [output.logits[:, None], output.expert_logits, output.gate_weights]
+                parts.append(torch.cat([column.double() for column in columns], dim=1).cpu().numpy())
+        detector.train()
+        whole, judged, first = np.concatenate(parts), [], 0
+        experts = (whole.shape[1] - 1) // 2
+        for index, (path, own) in enumerate(zip(self.dev.audio_paths(), starts, strict=True)):
+            mine, first = whole[first : first + len(own)], first + len(own)
+            judged.append(Judged(index, path, own, mine[:, 0], mine[:, 1 : 1 + experts], mine[:, 1 + experts :]))
         return judged
 
 

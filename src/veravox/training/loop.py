@@ -29,6 +29,7 @@ from veravox.scoring.verdict import Judge
 from veravox.tables import Protocol
 from veravox.training.choosing import Best, Development
 from veravox.training.division import divide
+from veravox.training.feature_cache import FeatureCache
 from veravox.training.parts import parameter_groups
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Recipe, Stage, Training
@@ -63,6 +64,7 @@ class Run:
         ranks: this process among those that train together.
         progress: shows steps.
         say: takes one line of text a time.
+        features: folder of cached features; `features` in `out` if None.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Run:
         ranks: Ranks,
         progress: Progress,
         say: Callable[[str], None],
+        features: Path | None = None,
     ) -> None:
         refuse_eval(train, dev)
         build_chain(recipe.augmentation)  # a missing folder or package is an error before anything is written
@@ -95,6 +98,9 @@ class Run:
         self.sums: list[float] = [0.0] * SUMS
         torch.manual_seed(recipe.seed)
         self.detector = Detector(recipe.detector).to(device)
+        if any(recipe.stage_training(index).cache_copies for index in range(len(recipe.stages))):
+            self.cache = FeatureCache(self.detector, features or self.out / "features")
+            self.development.use(self.cache, workers)
         for index, stage in enumerate(recipe.stages):
             self._check_stage(stage, recipe.stage_training(index))
         seed_random(recipe.seed + 7919 * ranks.rank)
@@ -259,7 +265,8 @@ class Run:
             alone = stage.trains == "experts"
             eer = result.expert_eers[name] if alone else result.eer
             loss = result.expert_losses[name] if alone else result.loss
-            if self.bests[name].improve(eer, loss, self.position["epoch"], module):
+            last = training.choose == "last"
+            if self.bests[name].improve(eer, loss, self.position["epoch"], module, always=last):
                 improved.append(name)
         record = {
             "stage": stage.name,
@@ -312,6 +319,7 @@ def fit(
     ranks: Ranks | None = None,
     progress: Progress = no_progress,
     say: Callable[[str], None] = print,
+    features: Path | None = None,
 ) -> Checkpoint:
     """Train a recipe: weights from train, every choice on dev. Eval trials are refused.
 
@@ -326,7 +334,7 @@ def fit(
     """
     chosen = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     folder = Path(out)
-    run = Run(recipe, train, dev, folder, chosen, workers, resume, ranks or Ranks(), progress, say)
+    run = Run(recipe, train, dev, folder, chosen, workers, resume, ranks or Ranks(), progress, say, features)
     try:
         with _stop_on_signals(run):
             finished = run.stages()

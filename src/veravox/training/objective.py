@@ -22,16 +22,19 @@ class _Mixed(nn.Module):
     """The mixture judges every window: logits (B,), expert logits, gate weights, gate logits (B, E).
 
     A window alone, which is left over at the end of an epoch, is judged by the running statistics of batch norms.
+    Where features are `cached`, rows of them (B, F) come in place of windows.
     """
 
-    def __init__(self, detector: Detector, masks: FeatureMasks | None) -> None:
+    def __init__(self, detector: Detector, masks: FeatureMasks | None, cached: bool = False) -> None:
         super().__init__()
-        self.detector, self.masks = detector, masks
+        self.detector, self.masks, self.cached = detector, masks, cached
 
     def forward(self, windows: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         alone = len(windows) * self.detector.spec.segments < LEAST_WINDOWS
         with running_statistics(self.detector) if alone else nullcontext():
-            if self.masks is None or numbers is None:
+            if self.cached:
+                output = self.detector.judge_flat(windows)
+            elif self.masks is None or numbers is None:
                 output = self.detector(windows)
             else:
                 output = self.detector.judge(self.masks(self.detector.hear(windows), numbers), windows)
@@ -95,7 +98,9 @@ class Objective:
         self.ranks, self.device, self.masks = ranks, device, masks
         detector.runs_all = self.needs_all
         self.owned = None if division.owned is None else torch.from_numpy(division.owned)
-        self.model: nn.Module = _Mixed(detector, masks) if self.owned is None else _Own(detector, masks)
+        self.model: nn.Module = (
+            _Mixed(detector, masks, bool(training.cache_copies)) if self.owned is None else _Own(detector, masks)
+        )
         if ranks.count > 1:
             devices = [ranks.local_rank] if device.type == "cuda" else None
             self.model = nn.parallel.DistributedDataParallel(self.model, device_ids=devices)

@@ -43,7 +43,10 @@ class Training:
         gradient_clip: largest gradient norm of one expert, or of the gate; 0 for none.
         patience: epochs without a better dev EER before a stage stops.
         draws: trials an epoch; None for as many as there are.
-        balance: columns whose values are drawn equally often.
+        balance: columns whose combined values are drawn equally often.
+        nested: draw values of the first of these columns equally often, within one those of the second, ...: with
+            `(label, source)` both labels alike, and within a label all sources, however many there are.
+        choose: keep the weights of the `best` epoch on dev, or of the `last`.
         mixture_loss_weight: of the mixture's loss in a joint stage; at 0 it still teaches the gate, but no expert.
         expert_loss_weight: of the mean of the experts' own losses in a joint stage.
         gate_entropy_weight: of the gate's mean entropy; positive sharpens its decisions, negative spreads them.
@@ -52,6 +55,9 @@ class Training:
         domains: in a stage of experts, the domain that each expert learns from; `*` is all of them.
         partition: in a stage of experts, every trial belongs to one expert, drawn by the recipe's seed.
         sharpness: fields of `SharpnessAware` for a sharpness-aware step, e.g. `{rho: 0.05}`; None for a plain one.
+        cache_copies: keep the features of frozen front ends on disk, in the run's folder `features`, for so many
+            copies of each trial, each with noise and a crop of its own; epochs use them in turn. 0 computes
+            features anew each time.
         precision: `auto` is bfloat16 on devices that compute in it, else float32.
     """
 
@@ -69,6 +75,8 @@ class Training:
     patience: int = 10
     draws: int | None = None
     balance: tuple[str, ...] = ("label",)
+    nested: bool = False
+    choose: Literal["best", "last"] = "best"
     mixture_loss_weight: float = 1.0
     expert_loss_weight: float = 0.0
     gate_entropy_weight: float = 0.0
@@ -77,6 +85,7 @@ class Training:
     domains: Mapping[str, str] = field(default_factory=dict)
     partition: bool = False
     sharpness: Mapping[str, Any] | None = None
+    cache_copies: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
@@ -111,6 +120,11 @@ class Training:
         for name in ("mixture_loss_weight", "expert_loss_weight", "load_balance_weight"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"training: {name} must not be negative, not {getattr(self, name)}")
+        if self.cache_copies < 0 or (self.cache_copies and (self.domains or self.partition)):
+            raise ConfigurationError(
+                "training: cache_copies must not be negative, and is for stages whose experts all learn from all "
+                f"trials, not with domains or partition; got {self.cache_copies}"
+            )
         if self.domains and self.partition:
             raise ConfigurationError("training: either domains or partition divide the trials, not both")
 

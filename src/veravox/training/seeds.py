@@ -100,13 +100,14 @@ def fit_seeds(
     ranks: Ranks | None = None,
     progress: Progress = no_progress,
     say: Callable[[str], None] = print,
+    features: Path | None = None,
 ) -> SeedRuns:
     """Train a recipe once a seed, in the folders `seed-0`, `seed-1`, ... of `out`, and write `seeds.json` there.
 
     Args:
         seeds: in order; the recipe's own seed does not count.
         resume: finished seeds are left as they are, an unfinished one goes on exactly, the others begin.
-        train, dev, device, workers, ranks, progress, say: as of `fit`.
+        train, dev, device, workers, ranks, progress, say, features: as of `fit`.
     Raises:
         TrainingError: if a folder holds a run and `resume` is not set, or a run of another recipe or other data.
     """
@@ -135,7 +136,7 @@ def fit_seeds(
             say(f"seed {seed}: {'goes on' if goes_on else 'begins'} in {place}")
             if not goes_on and ranks.leads:
                 _clear_unborn(place)
-            fit(plan, train, dev, place, device, workers, goes_on, ranks, progress, say)
+            fit(plan, train, dev, place, device, workers, goes_on, ranks, progress, say, features)
         done.append(SeedRun(seed, place, _provenance(place)["metrics"]["dev_eer"]))
         if ranks.leads:
             write_json(folder / SUMMARY_NAME, SeedRuns(recipe.name, tuple(done)).to_dict())

@@ -14,6 +14,7 @@ from veravox.batches.training import STAGE_EPOCHS, Batch, EpochSampler, Training
 from veravox.errors import TrainingError
 from veravox.models.detector import SAMPLE_RATE_HZ
 from veravox.training.division import Division
+from veravox.training.feature_cache import CachedWindows
 from veravox.training.objective import Objective
 from veravox.training.parts import Groups, hold_frozen_parts
 from veravox.training.recipe import Stage, Training
@@ -47,7 +48,7 @@ class Steps:
         policy = WindowPolicy("random", window, window, SAMPLE_RATE_HZ)
         division = run.divisions[run.position["stage"]]
         index, masks = run.position["stage"], run.recipe.feature_masks()
-        dataset = TrainingWindows(
+        dataset: TrainingWindows | CachedWindows = TrainingWindows(
             division.train,
             policy,
             run.recipe.augmentation,
@@ -57,6 +58,8 @@ class Steps:
             splice_probability=run.recipe.splice_probability,
             first_epoch=run.recipe.first_epoch(index),
         )
+        if training.cache_copies:
+            dataset = CachedWindows(dataset, run.cache, training.cache_copies, run.workers, run.progress)
         draws = training.draws or len(division.train)
         self.sampler = EpochSampler(
             division.train,
@@ -67,8 +70,9 @@ class Steps:
             run.ranks.rank,
             run.ranks.count,
             self._pairing(division),
+            training.nested,
         )
-        self.loader = training_loader(dataset, self.sampler, run.workers)
+        self.loader = training_loader(dataset, self.sampler, 0 if training.cache_copies else run.workers)
         self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
         self.objective = Objective(run.detector, stage, training, division, run.ranks, run.device, masks)
         self.first_epoch = run.recipe.stages.index(stage) * STAGE_EPOCHS

@@ -26,6 +26,17 @@ def command(
     seeds: Annotated[
         str | None, typer.Option(help="0,1,2 or 0-2: train each into OUT/seed-N, and give mean and deviation.")
     ] = None,
+    cross_fit: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Folds of sources: train without each too; what was left out sets calibration and thresholds.",
+        ),
+    ] = 0,
+    group: Annotated[str, typer.Option(help="Column whose values one fold keeps together.")] = "source",
+    features: Annotated[
+        Path | None, typer.Option(help="Folder of cached features, to share between runs [OUT/features].")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on exactly where it stopped; finished seeds are left as they are.")
     ] = False,
@@ -49,8 +60,9 @@ def command(
         import torch
 
         torch.set_num_threads(threads)
+    from veravox.errors import ConfigurationError
     from veravox.scoring.api import chosen_device
-    from veravox.training import fit, fit_seeds
+    from veravox.training import fit, fit_crossed, fit_seeds
     from veravox.training.ranks import joined_ranks
 
     place = chosen_device(device)
@@ -68,7 +80,14 @@ def command(
             "say": lambda line: show.say(line, quiet),
         }
         found: dict[str, Any]
-        if wanted is None:
+        if features is not None:
+            how["features"] = features
+        if cross_fit:
+            if wanted is not None:
+                raise ConfigurationError("--seeds and --cross-fit each train several times; give one of them")
+            found = fit_crossed(chosen, train, dev, out, folds=cross_fit, group=group, **how).provenance["metrics"]
+            result = f"dev EER {100 * found['dev_eer']:.2f} %"
+        elif wanted is None:
             found = fit(chosen, train, dev, out, **how).provenance["metrics"]
             result = f"dev EER {100 * found['dev_eer']:.2f} %"
         else:
