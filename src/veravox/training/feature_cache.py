@@ -160,12 +160,19 @@ class CachedWindows(Dataset[Window]):
         windows: what the copies are made of.
         cache: where features are kept.
         copies: of each trial, each with noise and a crop of its own.
+        share: of the trials, chosen by their content, that get more than copy 0; the others repeat it.
         workers: processes that load while the cache is filled.
         progress: shows the filling.
     """
 
     def __init__(
-        self, windows: TrainingWindows, cache: FeatureCache, copies: int, workers: int, progress: Progress
+        self,
+        windows: TrainingWindows,
+        cache: FeatureCache,
+        copies: int,
+        share: float,
+        workers: int,
+        progress: Progress,
     ) -> None:
         if windows.synthesis or windows.masks[0]:
             raise TrainingError(
@@ -173,8 +180,12 @@ class CachedWindows(Dataset[Window]):
             )
         noise = json.dumps([windows.augmentation, windows.seed], sort_keys=True)
         contents = [content_of(path) for path in windows.paths]
-        keys = [plain_key(content) for content in contents]
-        keys += [_digest(content, noise, str(copy)) for copy in range(1, copies) for content in contents]
+        disturbed = [int(content[8:16], 16) < share * 2**32 for content in contents]
+        keys = [
+            _digest(content, noise, str(copy)) if copy and chosen else plain_key(content)
+            for copy in range(copies)
+            for content, chosen in zip(contents, disturbed, strict=True)
+        ]
         self.targets, self.copies, self.seed = windows.targets, copies, windows.seed
         self.features = cache.rows(
             keys, _Copies(windows, contents), workers, progress, "features of train"

@@ -343,6 +343,10 @@ def fit(
             run.tracker.close()
     if not finished:
         raise TrainingError(f"stopped at step {run.position['step']}; go on with --resume")
+    if recipe.half:
+        for name, parameter in run.detector.named_parameters():
+            if name in run.detector.trainable:
+                parameter.data = parameter.data.half().float()
     result = run.development.result(run.detector)
     provenance = {
         "veravox": __version__,

@@ -58,6 +58,7 @@ class Training:
         cache_copies: keep the features of frozen front ends on disk, in the run's folder `features`, for so many
             copies of each trial, each with noise and a crop of its own; epochs use them in turn. 0 computes
             features anew each time.
+        cache_share: of the trials, chosen by their content, that get more than the first copy.
         precision: `auto` is bfloat16 on devices that compute in it, else float32.
     """
 
@@ -86,6 +87,7 @@ class Training:
     partition: bool = False
     sharpness: Mapping[str, Any] | None = None
     cache_copies: int = 0
+    cache_share: float = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
@@ -125,6 +127,8 @@ class Training:
                 "training: cache_copies must not be negative, and is for stages whose experts all learn from all "
                 f"trials, not with domains or partition; got {self.cache_copies}"
             )
+        if not 0 <= self.cache_share <= 1:
+            raise ConfigurationError(f"training: cache_share must be in [0, 1], not {self.cache_share}")
         if self.domains and self.partition:
             raise ConfigurationError("training: either domains or partition divide the trials, not both")
 
@@ -172,6 +176,7 @@ class Recipe:
         stages: in order.
         training: shared by all stages.
         augmentation: what training batches go through, in order; see `veravox.augment.build_chain`.
+        half: round the trained weights to half precision, in which a checkpoint takes half the room.
         spec_augment: masks on features in training: options of `SpecAugment`, `probability` and `front_ends`; None
             for none. See `veravox.training.masking.FeatureMasks`.
         synthesis: copy-synthesis: which share of the bona fide windows get a spoofed copy in their batch, by which
@@ -197,6 +202,7 @@ class Recipe:
     hop_s: float | None = None
     mix: str | None = None
     seed: int = 0
+    half: bool = False
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -246,6 +252,7 @@ class Recipe:
             "spec_augment": _plain(self.spec_augment),
             "synthesis": _plain(list(self.synthesis)),
             "splice_probability": _plain(self.splice_probability),
+            "half": self.half,
             "training": _plain(dataclasses.asdict(self.training)),
             "stages": [stage.to_dict() for stage in self.stages],
         }

@@ -59,7 +59,9 @@ class Steps:
             first_epoch=run.recipe.first_epoch(index),
         )
         if training.cache_copies:
-            dataset = CachedWindows(dataset, run.cache, training.cache_copies, run.workers, run.progress)
+            dataset = CachedWindows(
+                dataset, run.cache, training.cache_copies, training.cache_share, run.workers, run.progress
+            )
         draws = training.draws or len(division.train)
         self.sampler = EpochSampler(
             division.train,
