@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from veravox.errors import ConfigurationError
+from veravox.models.batch_norm import BatchNorm
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
 
 LEAST = 8
@@ -79,20 +80,20 @@ class LCNN(Expert):
             *_convolution(1, 2 * c32, 5),
             nn.MaxPool2d(2),
             *_convolution(c32, 2 * c32, 1),
-            nn.BatchNorm2d(c32),
+            BatchNorm(c32),
             *_convolution(c32, 2 * c48, 3),
             nn.MaxPool2d(2),
-            nn.BatchNorm2d(c48),
+            BatchNorm(c48),
             *_convolution(c48, 2 * c48, 1),
-            nn.BatchNorm2d(c48),
+            BatchNorm(c48),
             *_convolution(c48, 2 * c64, 3),
             nn.MaxPool2d(2),
             *_convolution(c64, 2 * c64, 1),
-            nn.BatchNorm2d(c64),
+            BatchNorm(c64),
             *_convolution(c64, 2 * c32, 3),
-            nn.BatchNorm2d(c32),
+            BatchNorm(c32),
             *_convolution(c32, 2 * c32, 1),
-            nn.BatchNorm2d(c32),
+            BatchNorm(c32),
             *_convolution(c32, 2 * c32, 3),
             nn.AdaptiveMaxPool2d((16, 8)),
         )
