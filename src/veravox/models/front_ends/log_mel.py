@@ -21,7 +21,11 @@ def mel_to_hertz(mel: Tensor) -> Tensor:
 
 def triangular_filters(edges_hz: Tensor, bins: int, sample_rate_hz: int) -> Tensor:
     """Triangles of height 1 between consecutive edges, shape (edges - 2, bins)."""
-    frequencies = torch.linspace(0, sample_rate_hz / 2, bins, dtype=edges_hz.dtype)
+    return triangles(edges_hz, torch.linspace(0, sample_rate_hz / 2, bins, dtype=edges_hz.dtype))
+
+
+def triangles(edges_hz: Tensor, frequencies: Tensor) -> Tensor:
+    """The same at any frequencies, shape (edges - 2, frequencies)."""
     lower, centre, upper = (edges_hz[i : len(edges_hz) - 2 + i, None] for i in range(3))
     rising = (frequencies - lower) / (centre - lower)
     falling = (upper - frequencies) / (upper - centre)
@@ -56,18 +60,22 @@ def pre_emphasise(windows: Tensor, coefficient: float) -> Tensor:
 
 
 class PowerSpectrum(nn.Module):
-    """Power of a Hamming-windowed STFT, centred frames: (B, S) to (B, fft // 2 + 1, S // hop + 1)."""
+    """Power of a Hamming-windowed STFT, centred frames: (B, S) to (B, fft // 2 + 1, S // hop + 1).
+
+    Args:
+        beyond: what lies beyond the edges: `reflect`, or `constant` for zeros.
+    """
 
     window: Tensor
 
-    def __init__(self, fft: int, frame: int, hop: int) -> None:
+    def __init__(self, fft: int, frame: int, hop: int, beyond: str = "reflect") -> None:
         super().__init__()
         if not 0 < frame <= fft or hop < 1:
             raise ConfigurationError(
                 f"a spectrum needs a frame from 1 to its fft, and a hop from 1; not fft {fft}, frame {frame}, "
                 f"hop {hop}"
             )
-        self.fft, self.frame, self.hop = fft, frame, hop
+        self.fft, self.frame, self.hop, self.beyond = fft, frame, hop, beyond
         self.register_buffer("window", torch.hamming_window(frame, periodic=True), persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -77,7 +85,7 @@ class PowerSpectrum(nn.Module):
                 "window_s"
             )
         spectrum = torch.stft(
-            windows.float(), self.fft, self.hop, self.frame, self.window, center=True, return_complex=True
+            windows.float(), self.fft, self.hop, self.frame, self.window, True, self.beyond, return_complex=True
         )
         return spectrum.real.square() + spectrum.imag.square()
 
