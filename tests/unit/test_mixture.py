@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -395,17 +396,23 @@ def test_load_imbalance_is_1_for_even_use_and_e_for_one_expert():
     assert logits.grad[0, 0] > 0
 
 
-def test_the_enhanced_gate_is_the_papers_formula():
-    """Written out expert by expert, as the paper says it."""
-    gate = detector_of("embedding_fc").mixture.gate
-    seen = torch.randn(4, 3, 8)
+@pytest.mark.parametrize("training", [False, True])
+def test_the_enhanced_gate_is_the_papers_formula(training):
+    """Written out expert by expert, as the paper and its code say it; experts of unlike scale."""
+    gate = detector_of("embedding_fc").mixture.gate.train(training)
+    gate.weigh[1].p = 0.0
+    seen = torch.randn(64, 3, 8) * torch.tensor([1.0, 3.0, 0.5])[:, None] + torch.tensor([0.0, 1.0, -1.0])[:, None]
+    before = copy.deepcopy(gate)
+    found = before(seen)
+    assert before.normalise.num_batches_tracked == (3 if training else 0)
     parts = []
     for expert in range(3):
         entered = torch.nn.functional.linear(seen[:, expert], gate.enter_weight[expert], gate.enter_bias[expert])
         parts.append(torch.nn.functional.leaky_relu(gate.normalise(entered)))
     common = parts[0] * parts[1] * parts[2] * gate.interaction
     expected = gate.weigh(torch.cat([*parts, common], dim=1))
-    torch.testing.assert_close(gate(seen), expected)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(before.normalise.running_var, gate.normalise.running_var)
     assert gate.weigh[0].in_features == 4 * 32
 
 
