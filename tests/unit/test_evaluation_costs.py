@@ -11,12 +11,14 @@ from hypothesis import given, settings, strategies as st
 from veravox.errors import EvaluationError
 from veravox.evaluation import (
     AsvRates,
+    AsvScores,
     DetectionCost,
     JointCost,
     TandemCost,
     a_dcf,
     act_dcf,
     equal_error_rate,
+    evaluate,
     min_dcf,
     min_tdcf,
     read_asv_scores,
@@ -90,6 +92,54 @@ def test_asv_rates_are_counted_at_the_eer_threshold(target, non_target, spoof):
     assert found.miss == pytest.approx(np.mean([s < found.threshold for s in target]))
     assert found.false_alarm == pytest.approx(np.mean([s >= found.threshold for s in non_target]))
     assert found.spoof_accepted == pytest.approx(np.mean([s >= found.threshold for s in spoof]))
+
+
+def test_the_official_asv_rates_are_those_of_the_asvspoof_packages():
+    """Their threshold is the last rejected score, which then is accepted."""
+    target, non_target = [1.0, 2.0, 3.0, 4.0], [-1.0, 0.0, 2.5, 0.5]
+    counted, official = (f(target, non_target, non_target) for f in (AsvRates.at_eer, AsvRates.at_official_eer))
+    assert (counted.miss, counted.false_alarm) == (0.25, 0.25)
+    assert (official.miss, official.false_alarm, official.spoof_accepted, official.threshold) == (0, 0.25, 0.25, 1)
+
+
+def test_the_official_asv_rates_of_a_hundred_trials_each_are_those_that_the_package_gives():
+    rng = np.random.default_rng(0)
+    _, _, target, non_target, spoof = (rng.normal(*at, 100) for at in ((2, 1), (-1, 1.5), (3, 1), (-1, 1), (1, 1)))
+    official = AsvRates.at_official_eer(target, non_target, spoof)
+    assert (official.miss, official.false_alarm, official.spoof_accepted) == pytest.approx((0.02, 0.03, 0.62))
+    assert AsvRates.at_eer(target, non_target, spoof).false_alarm == 0.02
+
+
+@given(TIED, TIED, TIED)
+def test_the_official_asv_rates_follow_the_packages_loop(target, non_target, spoof):
+    trials = sorted([*((s, 0) for s in target), *((s, 1) for s in non_target)])  # of one score, targets first
+    curve = [(0.0, 1.0, trials[0][0] - 0.001)]
+    for index, (score, _) in enumerate(trials):
+        rejected = [kind for _, kind in trials[: index + 1]]
+        curve.append((rejected.count(0) / len(target), 1 - rejected.count(1) / len(non_target), score))
+    nearest = min(abs(miss - alarm) for miss, alarm, _ in curve)
+    threshold = next(at for miss, alarm, at in curve if abs(miss - alarm) <= nearest + 1e-12)
+    found = AsvRates.at_official_eer(target, non_target, spoof)
+    assert found.threshold == threshold
+    assert found.miss == pytest.approx(np.mean([s < threshold for s in target]))
+    assert found.spoof_accepted == pytest.approx(np.mean([s >= threshold for s in spoof]))
+
+
+def test_evaluate_holds_the_asv_where_it_is_told():
+    rng = np.random.default_rng(1)
+    scores, labels = rng.normal(size=60), [True, False] * 30
+    asv = AsvScores(rng.normal(2, 1, 20), rng.normal(-1, 1, 20), rng.normal(1, 1, 20))
+    found = {
+        point: evaluate(scores, labels, metrics=["min_tdcf"], asv=asv, asv_point=point)
+        for point in ("counted", "official")
+    }
+    bona_fide, spoof = scores[::2], scores[1::2]
+    for point, rates_there in (("counted", asv.rates), ("official", asv.official_rates)):
+        expected = min_tdcf(bona_fide, spoof, rates_there, form="constrained")
+        assert found[point].min_tdcf == pytest.approx(expected)
+        assert found[point].settings["asv_point"] == point
+    with pytest.raises(EvaluationError, match="unknown operating point of the ASV 'eer'; use"):
+        evaluate(scores, labels, asv=asv, asv_point="eer")
 
 
 @given(TIED, TIED, TIED, TIED, TIED)
