@@ -21,6 +21,7 @@ from veravox.evaluation import (
     evaluate,
     min_dcf,
     min_tdcf,
+    official_t_eer,
     read_asv_scores,
     read_foreign_scores,
     read_key,
@@ -116,9 +117,9 @@ def test_the_official_asv_rates_follow_the_packages_loop(target, non_target, spo
     curve = [(0.0, 1.0, trials[0][0] - 0.001)]
     for index, (score, _) in enumerate(trials):
         rejected = [kind for _, kind in trials[: index + 1]]
-        curve.append((rejected.count(0) / len(target), 1 - rejected.count(1) / len(non_target), score))
-    nearest = min(abs(miss - alarm) for miss, alarm, _ in curve)
-    threshold = next(at for miss, alarm, at in curve if abs(miss - alarm) <= nearest + 1e-12)
+        accepted = len(non_target) - rejected.count(1)
+        curve.append((rejected.count(0) / len(target), accepted / len(non_target), score))
+    threshold = min(curve, key=lambda point: abs(point[0] - point[1]))[2]  # the first of those that are nearest
     found = AsvRates.at_official_eer(target, non_target, spoof)
     assert found.threshold == threshold
     assert found.miss == pytest.approx(np.mean([s < threshold for s in target]))
@@ -168,6 +169,42 @@ def test_the_tandem_eer_is_found_by_trying_every_pair_of_thresholds(bona_fide, s
 
 def test_a_perfect_tandem_has_no_error():
     assert t_eer([1, 2], [0], [1, 2], [0], [1]) == 0
+
+
+def test_the_official_t_eer_is_that_of_the_asvspoof_5_package():
+    """Values that the package's own code gave."""
+    for seed, official, ours in ((0, 0.0780, 0.0773),):
+        rng = np.random.default_rng(seed)
+        five = [rng.normal(*at, 100) for at in ((2, 1), (-1, 1.5), (3, 1), (-1, 1), (1, 1))]
+        assert official_t_eer(*five) == pytest.approx(official, abs=5e-5)
+        assert t_eer(*five) == pytest.approx(ours, abs=5e-5)
+
+
+@given(TIED, TIED, TIED, TIED, TIED)
+@settings(max_examples=60)
+def test_the_official_t_eer_follows_the_packages_loop(bona_fide, spoof, target, non_target, spoofed):
+    def rejected(*kinds):
+        order = [
+            kind for _, kind in sorted((score, kind) for kind, scores in enumerate(kinds) for score in scores)
+        ]
+        return [[order[:end].count(kind) for kind in range(len(kinds))] for end in range(len(order) + 1)]
+
+    counts = np.array(rejected(bona_fide, spoof))
+    miss, alarm = counts[:, 0] / len(bona_fide), (len(spoof) - counts[:, 1]) / len(spoof)
+    best, expected = math.inf, math.nan
+    for targets, others, fakes in rejected(target, non_target, spoofed):
+        asv_miss, accepted, passed = targets / len(target), 1 - others / len(non_target), 1 - fakes / len(spoofed)
+        if not asv_miss < 0.5 * accepted + 0.5 * passed:
+            continue
+        total = miss + (1 - miss) * asv_miss - (0.5 * (1 - miss) * accepted + 0.5 * alarm * passed)
+        place = np.argmin(np.abs(total))
+        if not passed or miss[place] == 1:
+            continue
+        distance = abs(accepted / passed - alarm[place] / (1 - miss[place]))
+        if distance < best:
+            best, expected = distance, passed * alarm[place]
+    found = official_t_eer(bona_fide, spoof, target, non_target, spoofed)
+    assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
 @given(TIED, TIED, TIED)

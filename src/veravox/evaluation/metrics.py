@@ -10,6 +10,7 @@ from typing import Literal
 from veravox.errors import EvaluationError, suggest
 from veravox.evaluation.detection_cost import DetectionCost
 from veravox.evaluation.likelihood import cllr_of_points, min_cllr_of_points, reliability_of_points
+from veravox.evaluation.official import official_t_eer_of_points
 from veravox.evaluation.rates import EerForm, OperatingPoints
 from veravox.evaluation.tandem import AsvPoint, AsvRates, AsvScores, TandemCost, t_eer_of_points
 from veravox.tables import Calibration
@@ -119,6 +120,12 @@ METRICS: dict[str, Metric] = {
             need="asv",
         ),
         Metric("t_eer", "t-EER", lambda p, t: t_eer_of_points(p, _asv(t)), need="asv"),
+        Metric(
+            "official_t_eer",
+            "t-EER (ASVspoof 5 package)",
+            lambda p, t: official_t_eer_of_points(p, _asv(t)),
+            need="asv",
+        ),
         Metric("uncertain", "uncertain verdicts", _uncertain, need="stored"),
     )
 }
