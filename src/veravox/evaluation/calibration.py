@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import expit, log_expit, logit
 
 from veravox.errors import EvaluationError, ScoringError
 from veravox.evaluation.detection_cost import ASVSPOOF5_COST, DetectionCost
@@ -77,6 +75,9 @@ def fit_logistic(
         doubt: share of each class taken as mislabelled.
         rising: keep every weight at zero or above.
     """
+    from scipy.optimize import minimize  # slow to import, not needed to evaluate
+    from scipy.special import expit, log_expit, logit
+
     shift, systems = -float(logit(prior)), bona_fide.shape[1]
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
