@@ -57,6 +57,24 @@ def test_the_uniform_gate_gives_the_mean_of_the_experts(windows):
     torch.testing.assert_close(output.logits, output.expert_logits.mean(dim=1))
 
 
+def test_mixed_probabilities_are_those_of_the_experts_weighed(windows):
+    detector = detector_of("concat", mixing="probabilities")
+    output = detector(windows)
+    difference = 2 * output.expert_logits.sigmoid() - 1  # bona fide minus spoof
+    torch.testing.assert_close(output.logits, (output.gate_weights * difference).sum(dim=1))
+    weights, logits = torch.tensor([[0.5, 0.3, 0.1, 0.1]]), torch.tensor([[8.0, -1.0, -2.0, -1.0]])
+    mixed = detector.mixture.mixed(weights, logits)
+    assert torch.logit((mixed + 1) / 2).item() == pytest.approx(0.49, abs=5e-3)
+    assert detector_of("concat").mixture.mixed(weights, logits).item() == pytest.approx(3.4)
+
+
+def test_a_sparse_router_mixes_probabilities_of_the_chosen_alone(windows):
+    detector = detector_of("features_conv", router="top_k", mixing="probabilities")
+    output = detector(windows)
+    chosen = torch.tanh(output.expert_logits / 2).where(output.gate_weights > 0, 0.0)
+    torch.testing.assert_close(output.logits, (output.gate_weights * chosen).sum(dim=1))
+
+
 def test_the_uniform_gate_adds_no_weights_even_where_embeddings_differ_in_size():
     detector = detector_of("uniform")
     names = [name for name, _ in detector.mixture.named_parameters() if not name.startswith("experts.")]

@@ -57,6 +57,26 @@ def test_log_mel_is_its_formula(waveform):
     np.testing.assert_allclose(ours, expected, atol=2e-3)
 
 
+def test_log_mel_that_reflects_has_the_published_pre_emphasis(waveform):
+    before = np.concatenate([waveform[1:2], waveform]).astype(np.float64)
+    mels = np.linspace(2595 * np.log10(1 + 20 / 700), 2595 * np.log10(1 + 7600 / 700), 82)
+    filters = triangles(700 * (10 ** (mels / 2595) - 1), 257)
+    expected = np.log(filters @ power_of(before[1:] - 0.97 * before[:-1], 512, 400, 160) + 1e-6)
+    expected -= expected.mean(axis=1, keepdims=True)
+    ours = heard("log_mel", waveform, reflect=True)
+    np.testing.assert_allclose(ours, expected, atol=2e-3)
+    assert np.abs(ours - heard("log_mel", waveform))[:, 2:].max() < 0.1
+
+
+def test_lcnn_starts_as_published_where_asked():
+    torch.manual_seed(0)
+    network = EXPERTS["lcnn"](start="xavier")
+    for layer in (network.embed[1], network.head):
+        assert (layer.bias == 0.01).all()
+        bound = (6 / sum(layer.weight.shape)) ** 0.5
+        assert 0.9 * bound < layer.weight.abs().max() <= bound
+
+
 def test_log_spectrogram_is_its_formula(waveform):
     expected = np.log(power_of(waveform, 512, 400, 160) + 1e-6)
     ours = heard("log_spectrogram", waveform, remove_mean=False)

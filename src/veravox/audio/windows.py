@@ -62,7 +62,12 @@ class WindowPolicy:
         return starts if starts[-1] == spare else [*starts, spare]
 
     def draw(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One random window (window_samples,); a short utterance starts anywhere in its tiling."""
+        """One window (window_samples,) for training, random unless the policy is `first`.
+
+        Under `random`, a short utterance starts anywhere in its tiling.
+        """
+        if self.name == "first":
+            return tile(waveform, self.window_samples)[: self.window_samples]
         spare = len(waveform) - self.window_samples
         if spare >= 0:
             start = int(rng.integers(spare + 1))

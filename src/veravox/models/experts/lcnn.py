@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +59,7 @@ class LCNN(Expert):
 
     Args:
         width: all channel counts times this; 1 is the published network.
+        start: of linear layers: `torch`'s default, or `xavier`, uniform with biases of 0.01, as published.
 
     Source:
         The experts of the mixture papers; trunk after Lavrentyeva et al., STC Antispoofing Systems, 2019.
@@ -66,7 +69,12 @@ class LCNN(Expert):
         "local spectro-temporal patterns, the strongest of each region; keeps a coarse time-frequency map"
     )
 
-    def __init__(self, width: float = 1.0, feature_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self,
+        width: float = 1.0,
+        start: Literal["torch", "xavier"] = "torch",
+        feature_shape: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
         if feature_shape is not None and (len(feature_shape) != 2 or min(feature_shape) < LEAST):
             raise ConfigurationError(
@@ -101,6 +109,10 @@ class LCNN(Expert):
         self.embed = nn.Sequential(nn.Flatten(), nn.Linear(c32 * 16 * 8, 2 * c64), MaxFeatureMap())
         self.normalise = nn.BatchNorm1d(c64)
         self.head = nn.Linear(c64, 2)
+        if start == "xavier":
+            for layer in (self.embed[1], self.head):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.constant_(layer.bias, 0.01)
 
     def forward(self, features: Tensor) -> ExpertOutput:
         embeddings = self.embed(self.trunk(features.unsqueeze(1)))

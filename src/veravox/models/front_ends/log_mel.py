@@ -54,8 +54,11 @@ def check_bands(bands: int, min_frequency_hz: float, max_frequency_hz: float, sa
         )
 
 
-def pre_emphasise(windows: Tensor, coefficient: float) -> Tensor:
-    """y[n] = x[n] - coefficient x[n-1]; the first sample stays."""
+def pre_emphasise(windows: Tensor, coefficient: float, reflect: bool = False) -> Tensor:
+    """y[n] = x[n] - coefficient x[n-1]; the first sample stays, or x[1] stands before it if they reflect."""
+    if reflect:
+        windows = torch.cat([windows[:, 1:2], windows], dim=1)
+        return windows[:, 1:] - coefficient * windows[:, :-1]
     return torch.cat([windows[:, :1], windows[:, 1:] - coefficient * windows[:, :-1]], dim=1)
 
 
@@ -94,6 +97,10 @@ class PowerSpectrum(nn.Module):
 class LogMel(FrontEnd):
     """Log-mel spectrogram; each band's mean over time is removed, which also removes its level and channel.
 
+    Args:
+        reflect: pre-emphasis takes the second sample for the one before the first, as the mixture papers' code;
+            otherwise the first sample stays as it is. Only the first two frames tell it.
+
     Source:
         Settings of the mixture papers: 80 bands, FFT 512, window 400, hop 160, 20-7600 Hz, pre-emphasis 0.97.
     """
@@ -114,15 +121,16 @@ class LogMel(FrontEnd):
         max_frequency_hz: float = 7600.0,
         pre_emphasis: float = 0.97,
         remove_mean: bool = True,
+        reflect: bool = False,
     ) -> None:
         super().__init__()
         self.power = PowerSpectrum(fft, frame, hop)
-        self.pre_emphasis, self.remove_mean = pre_emphasis, remove_mean
+        self.pre_emphasis, self.remove_mean, self.reflect = pre_emphasis, remove_mean, reflect
         check_bands(bands, min_frequency_hz, max_frequency_hz, sample_rate_hz)
         filters = mel_filters(bands, fft // 2 + 1, sample_rate_hz, min_frequency_hz, max_frequency_hz)
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
-        features = torch.matmul(self.filters, self.power(pre_emphasise(windows, self.pre_emphasis)))
+        features = torch.matmul(self.filters, self.power(pre_emphasise(windows, self.pre_emphasis, self.reflect)))
         features = torch.log(features + 1e-6)
         return features - features.mean(dim=2, keepdim=True) if self.remove_mean else features
