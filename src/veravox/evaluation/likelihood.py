@@ -31,7 +31,8 @@ def pav_ratios(points: OperatingPoints) -> Floats:
     first, above, below = pooled(up[found], down[found])
     with np.errstate(divide="ignore"):
         ratios = np.log(above) - np.log(below) - np.log(points.bona_fide / points.spoof)
-    rising[found] = np.repeat(ratios, np.diff(np.append(first, np.count_nonzero(found))))
+    sizes = np.append(first[1:], np.count_nonzero(found)) - first
+    rising[found] = np.repeat(ratios, sizes)
     return rising
 
 

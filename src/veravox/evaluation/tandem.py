@@ -63,8 +63,8 @@ class AsvRates:
         accepted = len(others) - (np.arange(len(both) + 1) - rejected)
         last = int(np.argmin(np.abs(rejected / len(targets) - accepted / len(others))))
         threshold = float(both[order[last - 1]]) if last else float(both.min()) - 0.001
-        rates = (np.mean(targets < threshold), np.mean(others >= threshold), np.mean(spoofed >= threshold))
-        return cls(*(float(rate) for rate in rates), threshold)
+        missed, passed = float(np.mean(targets < threshold)), float(np.mean(others >= threshold))
+        return cls(missed, passed, float(np.mean(spoofed >= threshold)), threshold)
 
 
 @dataclass(frozen=True)

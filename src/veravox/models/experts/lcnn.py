@@ -110,7 +110,7 @@ class LCNN(Expert):
         self.normalise = nn.BatchNorm1d(c64)
         self.head = nn.Linear(c64, 2)
         if start == "xavier":
-            for layer in (self.embed[1], self.head):
+            for layer in (one for one in self.modules() if isinstance(one, nn.Linear)):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.constant_(layer.bias, 0.01)
 
