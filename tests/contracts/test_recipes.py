@@ -153,6 +153,8 @@ def test_the_recipes_of_the_first_mixture_paper_have_the_settings_of_its_code(na
         assert training.batch_size == 64 * len(training.domains or [""])
         assert training.label_smoothing == (0.2 if stage.trains == "experts" else 0.0)
         assert (training.loss, training.balance, training.gradient_clip) == ("softmax", ("label",), 0.0)
+        assert training.replacement
+        assert training.drop_last
     assert one.policy == "middle"
     assert one.detector.mixing == ("logits" if name == "lcnn" else "probabilities")
     ours = recipe(f"{name}_house")
@@ -185,7 +187,7 @@ def test_the_baselines_of_asvspoof_2021_have_the_settings_of_their_code():
 
 def test_a_recipe_and_a_detector_of_before_new_fields_are_read_as_they_were():
     plain = recipe("mile_slim").to_dict()
-    for field in ("loss", "windows", "halving_epochs"):
+    for field in ("loss", "windows", "halving_epochs", "replacement", "drop_last"):
         del plain["training"][field]
     del plain["detector"]["mixing"]
     assert Recipe.parse(plain) == recipe("mile_slim")

@@ -184,6 +184,20 @@ def test_every_rank_has_as_many_batches_though_the_last_is_too_small_for_all():
     assert parts[0][1] == parts[1][1]
 
 
+def test_draws_with_replacement_stay_balanced_and_a_smaller_last_batch_may_be_dropped(data):
+    protocol = data[0]
+    labels = protocol.frame["label"].to_list()
+    sampler = EpochSampler(protocol, ["label"], 42, 8, seed=1, replacement=True, drop_last=True)
+    batches = list(sampler)
+    assert [len(batch) for batch in batches] == [8] * 5
+    assert len(sampler) == 5
+    counts = Counter(labels[draw.trial] for batch in batches for draw in batch)
+    assert counts["bonafide"] == counts["spoof"] == 20
+    often = Counter(sampler.order(0).tolist()).values()
+    assert max(often) > 1
+    assert [len(batch) for batch in EpochSampler(protocol, [], 7, 8, seed=1, drop_last=True)] == [7]
+
+
 def test_the_loss_is_the_two_class_cross_entropy_with_label_smoothing():
     torch.manual_seed(0)
     pairs, targets = torch.randn(9, 2), torch.randint(0, 2, (9,))

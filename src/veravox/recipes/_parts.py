@@ -32,12 +32,13 @@ PUBLISHED_LCNN_TRAINING = Training(
     loss="softmax",
     gradient_clip=0.0,
     patience=20,
+    replacement=True,
+    drop_last=True,
     precision="float32",
 )
 """Of 2025a, as its code has them: its cosine is stepped by the dev loss, so that the rate stays at 1e-4.
 
-What it does otherwise: epochs are chosen by the loss of drawn dev windows, trials are drawn with replacement, a
-last smaller batch is dropped, and a short file is tiled from its start.
+What it does otherwise: it chooses epochs by the loss of drawn dev windows, and tiles short files from their start.
 """
 
 PUBLISHED_LCNN = {"front_end": "log_mel", "name": "lcnn", "start": "xavier"}

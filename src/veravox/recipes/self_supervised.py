@@ -21,6 +21,7 @@ FINE_TUNING = replace(
     min_learning_rate=1e-6,
     weight_decay=1e-5,
     windows="first",
+    drop_last=False,
 )
 """Published: a constant rate of 1e-6 for encoder and head, batch 32, weight decay 1e-5, first windows, and the
 weighted cross-entropy of AASIST."""

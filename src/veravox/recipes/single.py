@@ -29,11 +29,12 @@ AASIST_TRAINING = Training(
     gradient_clip=0.0,
     patience=100,
     balance=(),
+    drop_last=True,
     precision="float32",
 )
 """Published: Adam, cosine to 5e-6, batch 24, 100 epochs, class weights 0.1 (spoof) and 0.9 (bona fide).
 
-Its code also keeps averaged weights (SWA), drops a last smaller batch, and looks at eval to choose; this does not.
+Its code also keeps averaged weights (SWA), and looks at eval to choose; this does not.
 """
 
 WINDOW_S = WINDOW_SAMPLES / 16000
@@ -123,7 +124,7 @@ def rawnet2() -> Recipe:
 @RECIPES.register("rawnet2_house")
 def rawnet2_house() -> Recipe:
     """RawNet2 with blocks as its paper draws them and our settings: random windows, a cosine."""
-    training = replace(AASIST_TRAINING, batch_size=32, precision="auto")
+    training = replace(AASIST_TRAINING, batch_size=32, drop_last=False, precision="auto")
     description = "RawNet2 on the waveform, house settings"
     return replace(single_recipe("rawnet2", "waveform", description, training, WINDOW_S), name="rawnet2_house")
 
@@ -144,7 +145,7 @@ def aasist_l() -> Recipe:
 def aasist_2025c() -> Recipe:
     """AASIST as the sharpness paper trains it: always the first 64,600 samples, and its seed."""
     alone = aasist()
-    training = replace(alone.training, windows="first")
+    training = replace(alone.training, windows="first", drop_last=False)
     description = "AASIST on first windows, as in the sharpness paper"
     return replace(alone, name="aasist_2025c", description=description, training=training, seed=666)
 

@@ -51,6 +51,8 @@ class Training:
         nested: draw values of the first of these columns equally often, within one those of the second, ...: with
             `(label, source)` both labels alike, and within a label all sources, however many there are.
         choose: keep the weights of the `best` epoch on dev, or of the `last`.
+        replacement: draw trials with replacement, so that an epoch leaves some out.
+        drop_last: leave out an epoch's last batch where it would be smaller, unless it is the only one.
         mixture_loss_weight: of the mixture's loss in a joint stage; at 0 it still teaches the gate, but no expert.
         expert_loss_weight: of the mean of the experts' own losses in a joint stage.
         gate_entropy_weight: of the gate's mean entropy; positive sharpens its decisions, negative spreads them.
@@ -84,6 +86,8 @@ class Training:
     balance: tuple[str, ...] = ("label",)
     nested: bool = False
     choose: Literal["best", "last"] = "best"
+    replacement: bool = False
+    drop_last: bool = False
     mixture_loss_weight: float = 1.0
     expert_loss_weight: float = 0.0
     gate_entropy_weight: float = 0.0
@@ -136,6 +140,8 @@ class Training:
                 "training: cache_copies must not be negative, and is for stages whose experts all learn from all "
                 f"trials, not with domains or partition; got {self.cache_copies}"
             )
+        if self.nested and self.replacement:
+            raise ConfigurationError("training: nested draws are without replacement; set one of the two")
         if self.domains and self.partition:
             raise ConfigurationError("training: either domains or partition divide the trials, not both")
 

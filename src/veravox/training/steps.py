@@ -71,6 +71,8 @@ class Steps:
             run.ranks.count,
             self._pairing(division),
             training.nested,
+            training.replacement,
+            training.drop_last,
         )
         self.loader = training_loader(dataset, self.sampler, 0 if training.cache_copies else run.workers)
         self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
