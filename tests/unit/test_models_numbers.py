@@ -68,6 +68,25 @@ def test_log_mel_that_reflects_has_the_published_pre_emphasis(waveform):
     assert np.abs(ours - heard("log_mel", waveform))[:, 2:].max() < 0.1
 
 
+def test_lcnn_is_the_published_network_in_evaluation_and_in_training():
+    """Values that polimi-ispl/moe_speech_deepfake's class gave for these weights and features."""
+    network = EXPERTS["lcnn"]().double()
+    with torch.no_grad():
+        for place, parameter in enumerate(network.parameters()):
+            count, fan = parameter.numel(), parameter.numel() // len(parameter)
+            values = torch.sin(torch.arange(count, dtype=torch.float64) * 0.7 + place) * (2 / fan) ** 0.5
+            parameter.copy_(values.view_as(parameter).float())
+        features = 2 * torch.sin(torch.arange(2 * 80 * 101, dtype=torch.float64) * 0.37).view(2, 80, 101)
+        features -= features.mean(dim=2, keepdim=True)
+        for training, published in ((False, [1.4557006e-4, 1.4568028e-4]), (True, [4.8903221e-4, 1.47200834e-3])):
+            network.train(training)
+            assert network(features).class_logits.softmax(dim=1)[:, 1].numpy() == pytest.approx(
+                published, rel=1e-6
+            )
+        embeddings = network.eval()(features).embeddings[0, [0, 31, 63]]  # by the statistics gathered
+    assert embeddings.numpy() == pytest.approx([1.53024232, 1.39471610, 0.76188801], rel=1e-8)
+
+
 def test_lcnn_starts_as_published_where_asked():
     torch.manual_seed(0)
     network = EXPERTS["lcnn"](start="xavier")
