@@ -155,6 +155,7 @@ def test_the_recipes_of_the_first_mixture_paper_have_the_settings_of_its_code(na
         assert (training.loss, training.balance, training.gradient_clip) == ("softmax", ("label",), 0.0)
         assert training.replacement
         assert training.drop_last
+        assert training.tiled_from == "start"
     assert one.policy == "middle"
     assert one.detector.mixing == ("logits" if name == "lcnn" else "probabilities")
     ours = recipe(f"{name}_house")
@@ -187,7 +188,7 @@ def test_the_baselines_of_asvspoof_2021_have_the_settings_of_their_code():
 
 def test_a_recipe_and_a_detector_of_before_new_fields_are_read_as_they_were():
     plain = recipe("mile_slim").to_dict()
-    for field in ("loss", "windows", "halving_epochs", "replacement", "drop_last"):
+    for field in ("loss", "windows", "halving_epochs", "replacement", "drop_last", "tiled_from"):
         del plain["training"][field]
     del plain["detector"]["mixing"]
     assert Recipe.parse(plain) == recipe("mile_slim")

@@ -34,11 +34,12 @@ PUBLISHED_LCNN_TRAINING = Training(
     patience=20,
     replacement=True,
     drop_last=True,
+    tiled_from="start",
     precision="float32",
 )
 """Of 2025a, as its code has them: its cosine is stepped by the dev loss, so that the rate stays at 1e-4.
 
-What it does otherwise: it chooses epochs by the loss of drawn dev windows, and tiles short files from their start.
+What it does otherwise: it chooses epochs by the loss of drawn dev windows.
 """
 
 PUBLISHED_LCNN = {"front_end": "log_mel", "name": "lcnn", "start": "xavier"}

@@ -30,6 +30,7 @@ AASIST_TRAINING = Training(
     patience=100,
     balance=(),
     drop_last=True,
+    tiled_from="start",
     precision="float32",
 )
 """Published: Adam, cosine to 5e-6, batch 24, 100 epochs, class weights 0.1 (spoof) and 0.9 (bona fide).
@@ -124,7 +125,7 @@ def rawnet2() -> Recipe:
 @RECIPES.register("rawnet2_house")
 def rawnet2_house() -> Recipe:
     """RawNet2 with blocks as its paper draws them and our settings: random windows, a cosine."""
-    training = replace(AASIST_TRAINING, batch_size=32, drop_last=False, precision="auto")
+    training = replace(AASIST_TRAINING, batch_size=32, drop_last=False, tiled_from="anywhere", precision="auto")
     description = "RawNet2 on the waveform, house settings"
     return replace(single_recipe("rawnet2", "waveform", description, training, WINDOW_S), name="rawnet2_house")
 

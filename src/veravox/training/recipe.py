@@ -47,6 +47,7 @@ class Training:
         patience: epochs without a better dev EER before a stage stops.
         draws: trials an epoch; None for as many as there are.
         windows: a `random` window of each trial drawn, or always its `first`.
+        tiled_from: where the repetitions of a trial shorter than a window begin: `anywhere`, or at its `start`.
         balance: columns whose combined values are drawn equally often.
         nested: draw values of the first of these columns equally often, within one those of the second, ...: with
             `(label, source)` both labels alike, and within a label all sources, however many there are.
@@ -83,6 +84,7 @@ class Training:
     patience: int = 10
     draws: int | None = None
     windows: Literal["random", "first"] = "random"
+    tiled_from: Literal["anywhere", "start"] = "anywhere"
     balance: tuple[str, ...] = ("label",)
     nested: bool = False
     choose: Literal["best", "last"] = "best"

@@ -45,7 +45,7 @@ class Steps:
     ) -> None:
         self.run, self.stage, self.training, self.optimiser, self.groups = run, stage, training, optimiser, groups
         window = run.recipe.detector.window_samples
-        policy = WindowPolicy(training.windows, window, window, SAMPLE_RATE_HZ)
+        policy = WindowPolicy(training.windows, window, window, SAMPLE_RATE_HZ, training.tiled_from)
         division = run.divisions[run.position["stage"]]
         index, masks = run.position["stage"], run.recipe.feature_masks()
         dataset: TrainingWindows | CachedWindows = TrainingWindows(
