@@ -310,6 +310,8 @@ def joined(
 
 
 def _cross_entropy(ratios: Floats, real: NDArray[np.bool_], prior: float) -> float:
+    from scipy.special import log_expit, logit  # slow to import
+
     shift = -float(logit(prior))
     mean_real = -log_expit(ratios[real] + shift).mean()
     mean_spoof = -log_expit(-ratios[~real] - shift).mean()
