@@ -143,6 +143,57 @@ def test_a_recipe_with_a_pretrained_encoder_fine_tunes_it(name, trained, encoder
     assert 0 < (learned - before).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("name", ["lcnn", "mele_standard", "mele_enhanced"])
+def test_the_recipes_of_the_first_mixture_paper_have_the_settings_of_its_code(name):
+    one = recipe(name)
+    for index, stage in enumerate(one.stages):
+        training = one.stage_training(index)
+        assert (training.epochs, training.patience, training.optimiser) == (150, 20, "adamw")
+        assert training.learning_rate == training.min_learning_rate == training.weight_decay == 1e-4
+        assert training.batch_size == 64 * len(training.domains or [""])
+        assert training.label_smoothing == (0.2 if stage.trains == "experts" else 0.0)
+        assert (training.loss, training.balance, training.gradient_clip) == ("softmax", ("label",), 0.0)
+        assert training.replacement
+        assert training.drop_last
+        assert training.tiled_from == "start"
+    assert one.policy == "middle"
+    assert one.detector.mixing == ("logits" if name == "lcnn" else "probabilities")
+    ours = recipe(f"{name}_house")
+    assert ours.training.epochs == 100
+    assert ours.training.loss == ours.detector.mixing == "logits"
+
+
+@pytest.mark.parametrize("name", [name for name in PRETRAINED if name not in ("mile_ssl",)])
+def test_self_supervised_recipes_of_the_sharpness_paper_have_the_settings_of_its_code(name):
+    one = recipe(name)
+    assert one.training.weight_decay == 1e-5
+    assert (one.training.windows, one.policy, one.training.precision, one.seed) == (
+        "first",
+        "first",
+        "float32",
+        666,
+    )
+    assert one.detector.front_ends["pretrained"].options["normalise"] is False
+
+
+def test_the_baselines_of_asvspoof_2021_have_the_settings_of_their_code():
+    rawnet2, lcnn_lstm = recipe("rawnet2"), recipe("lcnn_lstm")
+    assert rawnet2.detector.experts["rawnet2"].spec.options == {"published": True}
+    assert rawnet2.training.learning_rate == rawnet2.training.min_learning_rate == 1e-4
+    assert (rawnet2.training.windows, rawnet2.policy) == ("first", "first")
+    training = lcnn_lstm.training
+    assert (training.optimiser, training.learning_rate, training.halving_epochs) == ("adam", 3e-4, 10)
+    assert (training.weight_decay, training.balance, training.patience) == (0.0, (), 50)
+
+
+def test_a_recipe_and_a_detector_of_before_new_fields_are_read_as_they_were():
+    plain = recipe("mile_slim").to_dict()
+    for field in ("loss", "windows", "halving_epochs", "replacement", "drop_last", "tiled_from"):
+        del plain["training"][field]
+    del plain["detector"]["mixing"]
+    assert Recipe.parse(plain) == recipe("mile_slim")
+
+
 CHILD = """
 import sys
 from pathlib import Path
@@ -180,6 +231,7 @@ def test_the_checkpoint_of_every_recipe_scores_bit_equal_in_a_fresh_process(trai
     ("name", "rho", "rates", "batch_size"),
     [
         ("aasist", 0.05, (1e-4, 5e-6), 24),
+        ("aasist_2025c", 0.05, (1e-4, 5e-6), 24),
         ("w2v_base_linear", 0.05, (1e-6, 1e-6), 32),
         ("w2v_base_aasist", 0.05, (1e-6, 1e-6), 32),
         ("w2v_large_linear", 0.005, (1e-6, 1e-6), 32),
@@ -199,7 +251,7 @@ def test_the_systems_of_the_sharpness_paper_have_its_settings_and_differ_in_the_
     assert training.class_weights == (0.1, 0.9)
     assert training.balance == ()
     assert sam.detector.window_samples == 64600
-    assert [item.get("algorithm") for item in sam.augmentation] == ([] if name == "aasist" else [5])
+    assert [item.get("algorithm") for item in sam.augmentation] == ([] if name.startswith("aasist") else [5])
     plain = replace(sam, name=adam.name, description=adam.description, training=replace(training, sharpness=None))
     assert plain == adam
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
+import scipy.optimize
 from hypothesis import given, settings, strategies as st
 from scipy.optimize import minimize
 
 from veravox.errors import EvaluationError, ProtocolError
-from veravox.evaluation import calibration_error, cllr, fit_affine, fit_calibration, fit_fusion, min_cllr
+from veravox.evaluation import (
+    calibration_error,
+    cllr,
+    fit_affine,
+    fit_calibration,
+    fit_fusion,
+    likelihood,
+    min_cllr,
+)
 from veravox.tables import Protocol, Scores
 
 TIED = st.lists(st.integers(-4, 4).map(lambda value: value / 2), min_size=1, max_size=10)
@@ -149,6 +160,33 @@ def test_min_cllr_is_the_cost_of_pooled_blocks(bona_fide, spoof):
             ratio = (up / len(bona_fide)) / (down / len(spoof))
             cost += up * math.log2(1 + 1 / ratio) / len(bona_fide) + down * math.log2(1 + ratio) / len(spoof)
     assert min_cllr(bona_fide, spoof) == pytest.approx(cost / 2, abs=1e-9)
+
+
+COUNTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)).filter(any), min_size=1, max_size=40)
+
+
+@given(COUNTS, st.integers(0, 3))
+def test_pooling_is_isotonic_regression_however_many_passes_are_made_at_once(counts, passes):
+    up, down = (np.array(column) for column in zip(*counts, strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(likelihood, "PASSES", passes)
+        first, above, below = likelihood.pooled(up, down)
+    found = np.repeat(above / (above + below), np.diff(np.append(first, len(up))))
+    expected = scipy.optimize.isotonic_regression(up / (up + down), weights=up + down).x
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_an_evaluation_does_not_wait_for_scipy(tmp_path):
+    (tmp_path / "s.tsv").write_text("filename\tcm-score\na\t1\nb\t0\n")
+    (tmp_path / "k.tsv").write_text("filename\tcm-label\na\tbonafide\nb\tspoof\n")
+    code = (
+        "import sys; from veravox.apps.cli import main\n"
+        "try: main(['evaluate', 's.tsv', 'k.tsv', '--polarity', 'higher-is-bonafide'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'scipy', 'torch', 'matplotlib'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @given(TIED, TIED, st.floats(0.1, 3), st.floats(-2, 2))

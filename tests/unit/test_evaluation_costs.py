@@ -11,14 +11,17 @@ from hypothesis import given, settings, strategies as st
 from veravox.errors import EvaluationError
 from veravox.evaluation import (
     AsvRates,
+    AsvScores,
     DetectionCost,
     JointCost,
     TandemCost,
     a_dcf,
     act_dcf,
     equal_error_rate,
+    evaluate,
     min_dcf,
     min_tdcf,
+    official_t_eer,
     read_asv_scores,
     read_foreign_scores,
     read_key,
@@ -92,6 +95,54 @@ def test_asv_rates_are_counted_at_the_eer_threshold(target, non_target, spoof):
     assert found.spoof_accepted == pytest.approx(np.mean([s >= found.threshold for s in spoof]))
 
 
+def test_the_official_asv_rates_are_those_of_the_asvspoof_packages():
+    """Their threshold is the last rejected score, which then is accepted."""
+    target, non_target = [1.0, 2.0, 3.0, 4.0], [-1.0, 0.0, 2.5, 0.5]
+    counted, official = (f(target, non_target, non_target) for f in (AsvRates.at_eer, AsvRates.at_official_eer))
+    assert (counted.miss, counted.false_alarm) == (0.25, 0.25)
+    assert (official.miss, official.false_alarm, official.spoof_accepted, official.threshold) == (0, 0.25, 0.25, 1)
+
+
+def test_the_official_asv_rates_of_a_hundred_trials_each_are_those_that_the_package_gives():
+    rng = np.random.default_rng(0)
+    _, _, target, non_target, spoof = (rng.normal(*at, 100) for at in ((2, 1), (-1, 1.5), (3, 1), (-1, 1), (1, 1)))
+    official = AsvRates.at_official_eer(target, non_target, spoof)
+    assert (official.miss, official.false_alarm, official.spoof_accepted) == pytest.approx((0.02, 0.03, 0.62))
+    assert AsvRates.at_eer(target, non_target, spoof).false_alarm == 0.02
+
+
+@given(TIED, TIED, TIED)
+def test_the_official_asv_rates_follow_the_packages_loop(target, non_target, spoof):
+    trials = sorted([*((s, 0) for s in target), *((s, 1) for s in non_target)])  # of one score, targets first
+    curve = [(0.0, 1.0, trials[0][0] - 0.001)]
+    for index, (score, _) in enumerate(trials):
+        rejected = [kind for _, kind in trials[: index + 1]]
+        accepted = len(non_target) - rejected.count(1)
+        curve.append((rejected.count(0) / len(target), accepted / len(non_target), score))
+    threshold = min(curve, key=lambda point: abs(point[0] - point[1]))[2]  # the first of those that are nearest
+    found = AsvRates.at_official_eer(target, non_target, spoof)
+    assert found.threshold == threshold
+    assert found.miss == pytest.approx(np.mean([s < threshold for s in target]))
+    assert found.spoof_accepted == pytest.approx(np.mean([s >= threshold for s in spoof]))
+
+
+def test_evaluate_holds_the_asv_where_it_is_told():
+    rng = np.random.default_rng(1)
+    scores, labels = rng.normal(size=60), [True, False] * 30
+    asv = AsvScores(rng.normal(2, 1, 20), rng.normal(-1, 1, 20), rng.normal(1, 1, 20))
+    found = {
+        point: evaluate(scores, labels, metrics=["min_tdcf"], asv=asv, asv_point=point)
+        for point in ("counted", "official")
+    }
+    bona_fide, spoof = scores[::2], scores[1::2]
+    for point, rates_there in (("counted", asv.rates), ("official", asv.official_rates)):
+        expected = min_tdcf(bona_fide, spoof, rates_there, form="constrained")
+        assert found[point].min_tdcf == pytest.approx(expected)
+        assert found[point].settings["asv_point"] == point
+    with pytest.raises(EvaluationError, match="unknown operating point of the ASV 'eer'; use"):
+        evaluate(scores, labels, asv=asv, asv_point="eer")
+
+
 @given(TIED, TIED, TIED, TIED, TIED)
 @settings(max_examples=60)
 def test_the_tandem_eer_is_found_by_trying_every_pair_of_thresholds(bona_fide, spoof, target, non_target, spoofed):
@@ -118,6 +169,42 @@ def test_the_tandem_eer_is_found_by_trying_every_pair_of_thresholds(bona_fide, s
 
 def test_a_perfect_tandem_has_no_error():
     assert t_eer([1, 2], [0], [1, 2], [0], [1]) == 0
+
+
+def test_the_official_t_eer_is_that_of_the_asvspoof_5_package():
+    """Values that the package's own code gave."""
+    for seed, official, ours in ((0, 0.0780, 0.0773),):
+        rng = np.random.default_rng(seed)
+        five = [rng.normal(*at, 100) for at in ((2, 1), (-1, 1.5), (3, 1), (-1, 1), (1, 1))]
+        assert official_t_eer(*five) == pytest.approx(official, abs=5e-5)
+        assert t_eer(*five) == pytest.approx(ours, abs=5e-5)
+
+
+@given(TIED, TIED, TIED, TIED, TIED)
+@settings(max_examples=60)
+def test_the_official_t_eer_follows_the_packages_loop(bona_fide, spoof, target, non_target, spoofed):
+    def rejected(*kinds):
+        order = [
+            kind for _, kind in sorted((score, kind) for kind, scores in enumerate(kinds) for score in scores)
+        ]
+        return [[order[:end].count(kind) for kind in range(len(kinds))] for end in range(len(order) + 1)]
+
+    counts = np.array(rejected(bona_fide, spoof))
+    miss, alarm = counts[:, 0] / len(bona_fide), (len(spoof) - counts[:, 1]) / len(spoof)
+    best, expected = math.inf, math.nan
+    for targets, others, fakes in rejected(target, non_target, spoofed):
+        asv_miss, accepted, passed = targets / len(target), 1 - others / len(non_target), 1 - fakes / len(spoofed)
+        if not asv_miss < 0.5 * accepted + 0.5 * passed:
+            continue
+        total = miss + (1 - miss) * asv_miss - (0.5 * (1 - miss) * accepted + 0.5 * alarm * passed)
+        place = np.argmin(np.abs(total))
+        if not passed or miss[place] == 1:
+            continue
+        distance = abs(accepted / passed - alarm[place] / (1 - miss[place]))
+        if distance < best:
+            best, expected = distance, passed * alarm[place]
+    found = official_t_eer(bona_fide, spoof, target, non_target, spoofed)
+    assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
 @given(TIED, TIED, TIED)

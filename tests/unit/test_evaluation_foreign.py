@@ -171,6 +171,27 @@ def test_a_key_of_no_known_form_is_refused(tmp_path, text, message):
         read_key(written(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filename\tcm-label\na\tbonafide\nb\tspoof\n",
+        "spk\tfilename\tcm-label\tasv-label\nS1\ta\tbonafide\ttarget\nS2\tb\tspoof\tspoof\n",
+        "spk filename cm-label asv-label\nS1 a bonafide target\nS2 a bonafide nontarget\nS1 b spoof spoof\n",
+    ],
+)
+def test_keys_of_the_asvspoof_5_package_are_known_by_their_names(tmp_path, text):
+    key = read_key(written(tmp_path, text, "key.tsv"))
+    assert key.frame.select("utterance_id", "label").rows() == [("a", "bonafide"), ("b", "spoof")]
+    scores = read_foreign_scores(written(tmp_path, "filename\tcm-score\na\t1\nb\t0\n"), UP)
+    assert scores.align(key)["score"].to_list() == [1.0, 0.0]
+
+
+def test_a_file_with_two_labels_in_a_key_of_track_2_is_refused(tmp_path):
+    text = "spk filename cm-label asv-label\nS1 a bonafide target\nS2 a spoof spoof\n"
+    with pytest.raises(ProtocolError, match="'a'"):
+        read_key(written(tmp_path, text))
+
+
 def test_a_trial_that_is_named_twice_in_a_key_is_refused(tmp_path):
     with pytest.raises(ProtocolError, match="given more than once: 'a'"):
         read_key(written(tmp_path, "a spoof\na bonafide\n"))

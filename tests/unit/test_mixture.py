@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -54,6 +55,24 @@ def count_runs(detector: Detector) -> dict[str, list[int]]:
 def test_the_uniform_gate_gives_the_mean_of_the_experts(windows):
     output = detector_of("uniform")(windows)
     torch.testing.assert_close(output.logits, output.expert_logits.mean(dim=1))
+
+
+def test_mixed_probabilities_are_those_of_the_experts_weighed(windows):
+    detector = detector_of("concat", mixing="probabilities")
+    output = detector(windows)
+    difference = 2 * output.expert_logits.sigmoid() - 1  # bona fide minus spoof
+    torch.testing.assert_close(output.logits, (output.gate_weights * difference).sum(dim=1))
+    weights, logits = torch.tensor([[0.5, 0.3, 0.1, 0.1]]), torch.tensor([[8.0, -1.0, -2.0, -1.0]])
+    mixed = detector.mixture.mixed(weights, logits)
+    assert torch.logit((mixed + 1) / 2).item() == pytest.approx(0.49, abs=5e-3)
+    assert detector_of("concat").mixture.mixed(weights, logits).item() == pytest.approx(3.4)
+
+
+def test_a_sparse_router_mixes_probabilities_of_the_chosen_alone(windows):
+    detector = detector_of("features_conv", router="top_k", mixing="probabilities")
+    output = detector(windows)
+    chosen = torch.tanh(output.expert_logits / 2).where(output.gate_weights > 0, 0.0)
+    torch.testing.assert_close(output.logits, (output.gate_weights * chosen).sum(dim=1))
 
 
 def test_the_uniform_gate_adds_no_weights_even_where_embeddings_differ_in_size():
@@ -395,17 +414,23 @@ def test_load_imbalance_is_1_for_even_use_and_e_for_one_expert():
     assert logits.grad[0, 0] > 0
 
 
-def test_the_enhanced_gate_is_the_papers_formula():
-    """Written out expert by expert, as the paper says it."""
-    gate = detector_of("embedding_fc").mixture.gate
-    seen = torch.randn(4, 3, 8)
+@pytest.mark.parametrize("training", [False, True])
+def test_the_enhanced_gate_is_the_papers_formula(training):
+    """Written out expert by expert, as the paper and its code say it; experts of unlike scale."""
+    gate = detector_of("embedding_fc").mixture.gate.train(training)
+    gate.weigh[1].p = 0.0
+    seen = torch.randn(64, 3, 8) * torch.tensor([1.0, 3.0, 0.5])[:, None] + torch.tensor([0.0, 1.0, -1.0])[:, None]
+    before = copy.deepcopy(gate)
+    found = before(seen)
+    assert before.normalise.num_batches_tracked == (3 if training else 0)
     parts = []
     for expert in range(3):
         entered = torch.nn.functional.linear(seen[:, expert], gate.enter_weight[expert], gate.enter_bias[expert])
         parts.append(torch.nn.functional.leaky_relu(gate.normalise(entered)))
     common = parts[0] * parts[1] * parts[2] * gate.interaction
     expected = gate.weigh(torch.cat([*parts, common], dim=1))
-    torch.testing.assert_close(gate(seen), expected)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(before.normalise.running_var, gate.normalise.running_var)
     assert gate.weigh[0].in_features == 4 * 32
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.fft
 import scipy.signal
 import torch
 
@@ -58,6 +57,45 @@ def test_log_mel_is_its_formula(waveform):
     np.testing.assert_allclose(ours, expected, atol=2e-3)
 
 
+def test_log_mel_that_reflects_has_the_published_pre_emphasis(waveform):
+    before = np.concatenate([waveform[1:2], waveform]).astype(np.float64)
+    mels = np.linspace(2595 * np.log10(1 + 20 / 700), 2595 * np.log10(1 + 7600 / 700), 82)
+    filters = triangles(700 * (10 ** (mels / 2595) - 1), 257)
+    expected = np.log(filters @ power_of(before[1:] - 0.97 * before[:-1], 512, 400, 160) + 1e-6)
+    expected -= expected.mean(axis=1, keepdims=True)
+    ours = heard("log_mel", waveform, reflect=True)
+    np.testing.assert_allclose(ours, expected, atol=2e-3)
+    assert np.abs(ours - heard("log_mel", waveform))[:, 2:].max() < 0.1
+
+
+def test_lcnn_is_the_published_network_in_evaluation_and_in_training():
+    """Values that polimi-ispl/moe_speech_deepfake's class gave for these weights and features."""
+    network = EXPERTS["lcnn"]().double()
+    with torch.no_grad():
+        for place, parameter in enumerate(network.parameters()):
+            count, fan = parameter.numel(), parameter.numel() // len(parameter)
+            values = torch.sin(torch.arange(count, dtype=torch.float64) * 0.7 + place) * (2 / fan) ** 0.5
+            parameter.copy_(values.view_as(parameter).float())
+        features = 2 * torch.sin(torch.arange(2 * 80 * 101, dtype=torch.float64) * 0.37).view(2, 80, 101)
+        features -= features.mean(dim=2, keepdim=True)
+        for training, published in ((False, [1.4557006e-4, 1.4568028e-4]), (True, [4.8903221e-4, 1.47200834e-3])):
+            network.train(training)
+            assert network(features).class_logits.softmax(dim=1)[:, 1].numpy() == pytest.approx(
+                published, rel=1e-6
+            )
+        embeddings = network.eval()(features).embeddings[0, [0, 31, 63]]  # by the statistics gathered
+    assert embeddings.numpy() == pytest.approx([1.53024232, 1.39471610, 0.76188801], rel=1e-8)
+
+
+def test_lcnn_starts_as_published_where_asked():
+    torch.manual_seed(0)
+    network = EXPERTS["lcnn"](start="xavier")
+    for layer in (network.embed[1], network.head):
+        assert (layer.bias == 0.01).all()
+        bound = (6 / sum(layer.weight.shape)) ** 0.5
+        assert 0.9 * bound < layer.weight.abs().max() <= bound
+
+
 def test_log_spectrogram_is_its_formula(waveform):
     expected = np.log(power_of(waveform, 512, 400, 160) + 1e-6)
     ours = heard("log_spectrogram", waveform, remove_mean=False)
@@ -65,20 +103,36 @@ def test_log_spectrogram_is_its_formula(waveform):
     np.testing.assert_allclose(np.exp(ours), np.exp(expected), rtol=1e-3, atol=1e-6)
 
 
-def test_lfcc_is_its_formula(waveform):
-    power = power_of(emphasised(waveform), 1024, 320, 160)
-    bands = np.log10(triangles(np.linspace(0, 4000, 22), 513) @ power + 1e-8)
-    static = scipy.fft.dct(bands, type=2, norm="ortho", axis=0)
-    static[0] = np.log10(power.sum(axis=0) + 1e-8)
+# Rows 0-2, 19-21, 39-41 and 59, frames 0, 1, 50 and 100, of the published code on `waveform`.
+PUBLISHED_LFCC = [
+    [-0.995373, -0.669650, -0.679954, -0.966253],
+    [-2.182189, -2.543198, -2.362056, -2.667418],
+    [-0.313621, -0.747271, -1.271106, -0.104272],
+    [-0.147580, 0.029058, 0.077047, 0.049954],
+    [0.325723, 0.354144, -0.070993, -0.257634],
+    [-0.361009, -0.900738, 0.154895, -0.434072],
+    [0.176637, 0.179360, -0.195907, 0.172518],
+    [0.028421, -0.247462, 0.042665, -0.079182],
+    [-0.539729, 0.191973, 0.189442, -0.152829],
+    [0.002723, -0.472588, -0.449875, 0.136606],
+]
 
-    def difference(rows: np.ndarray) -> np.ndarray:
-        padded = np.pad(rows, ((0, 0), (1, 1)), mode="edge")
-        return padded[:, 2:] - padded[:, :-2]
 
-    expected = np.concatenate([static, difference(static), difference(difference(static))])
+def test_lfcc_is_that_of_the_published_baseline(waveform):
     ours = heard("lfcc", waveform)
     assert ours.shape == (60, 101)
-    np.testing.assert_allclose(ours, expected, atol=2e-3)
+    chosen = ours[[0, 1, 2, 19, 20, 21, 39, 40, 41, 59]][:, [0, 1, 50, 100]]
+    np.testing.assert_allclose(chosen, PUBLISHED_LFCC, atol=1e-5)
+
+
+def test_lfcc_of_silence_and_of_a_tone_are_those_of_the_published_baseline():
+    silence, tone = np.zeros(RATE, np.float32), np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE).astype(np.float32)
+    assert heard("lfcc", silence)[0] == pytest.approx(
+        np.full(101, -6.9237), abs=1e-4
+    )  # log10 of float32's epsilon
+    assert heard("lfcc", tone)[:4, 0] == pytest.approx(
+        [-0.3235, 3.4247, 1.3137, 0.7448], abs=1e-3
+    )  # half of it zeros
 
 
 @pytest.mark.parametrize("taps", [129, 1025])

@@ -276,6 +276,38 @@ def test_a_quadratic_moves_as_calculated_by_hand():
     torch.testing.assert_close(step, second - 0.3 * across)
 
 
+@pytest.mark.parametrize("scaled", ["all", "weights"])
+def test_an_adaptive_step_scales_all_parameters_or_weights_alone_as_its_authors_code(scaled):
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    plain, inputs = copy.deepcopy(ours), torch.randn(16, 4, dtype=torch.float64)
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in (ours, plain)]
+    for _ in range(8):
+        options = {"adaptive": True, "eta": 0.01, "scaled": scaled, "model": ours}
+        sharpness_aware_step(optimizers[0], lambda: ours(inputs).square().mean(), 0.5, **options)
+        # SamsungLabs/ASAM, with the rule for names as an option
+        optimizers[1].zero_grad()
+        plain(inputs).square().mean().backward()
+        moves = {}
+        with torch.no_grad():
+            for name, parameter in plain.named_parameters():
+                sizes = parameter.abs() + 0.01 if scaled == "all" or "weight" in name else 1.0
+                moves[name] = (sizes, parameter.grad * sizes)
+            length = torch.stack([gradient.norm() for _, gradient in moves.values()]).norm()
+            before = copy.deepcopy(plain.state_dict())
+            for name, parameter in plain.named_parameters():
+                parameter.add_(moves[name][0] * moves[name][1] * 0.5 / length)
+        optimizers[1].zero_grad()
+        plain(inputs).square().mean().backward()
+        plain.load_state_dict(before)
+        optimizers[1].step()
+    for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    nameless = {"adaptive": True, "scaled": "weights"}
+    with pytest.raises(TrainingError, match="goes by names; pass model="):
+        sharpness_aware_step(optimizers[0], lambda: ours(inputs).square().mean(), 0.5, **nameless)
+
+
 def test_looksam_reuses_the_direction_across_the_gradient():
     weight = nn.Parameter(torch.tensor([3.0, 4.0], dtype=torch.float64))
     optimizer = torch.optim.SGD([weight], lr=0.0)

@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -21,9 +22,11 @@ from veravox.models import DetectorSpec, read_checkpoint
 from veravox.scoring.calibrate import training_limits
 from veravox.tables import Protocol, read_protocol
 from veravox.training import Recipe, Stage, Training, change, fit, read_recipe, smoothed_cross_entropy
+from veravox.training.losses import probability_difference
 from veravox.training.objective import Objective
 from veravox.training.ranks import Ranks
 from veravox.training.state import read_state, write_state
+from veravox.training.steps import Steps
 
 
 @pytest.fixture
@@ -181,6 +184,20 @@ def test_every_rank_has_as_many_batches_though_the_last_is_too_small_for_all():
     assert parts[0][1] == parts[1][1]
 
 
+def test_draws_with_replacement_stay_balanced_and_a_smaller_last_batch_may_be_dropped(data):
+    protocol = data[0]
+    labels = protocol.frame["label"].to_list()
+    sampler = EpochSampler(protocol, ["label"], 42, 8, seed=1, replacement=True, drop_last=True)
+    batches = list(sampler)
+    assert [len(batch) for batch in batches] == [8] * 5
+    assert len(sampler) == 5
+    counts = Counter(labels[draw.trial] for batch in batches for draw in batch)
+    assert counts["bonafide"] == counts["spoof"] == 20
+    often = Counter(sampler.order(0).tolist()).values()
+    assert max(often) > 1
+    assert [len(batch) for batch in EpochSampler(protocol, [], 7, 8, seed=1, drop_last=True)] == [7]
+
+
 def test_the_loss_is_the_two_class_cross_entropy_with_label_smoothing():
     torch.manual_seed(0)
     pairs, targets = torch.randn(9, 2), torch.randint(0, 2, (9,))
@@ -188,6 +205,31 @@ def test_the_loss_is_the_two_class_cross_entropy_with_label_smoothing():
     assert ours.item() == pytest.approx(
         torch.nn.functional.cross_entropy(pairs, targets, label_smoothing=0.2).item()
     )
+
+
+def test_the_loss_on_softmax_outputs_is_a_cross_entropy_after_a_second_softmax():
+    logits = torch.tensor([-8.0, -4.0, 0.0, 4.0, 8.0])
+    pairs = torch.stack([torch.zeros(5), logits], dim=1)
+    for logit, pair, published in zip(logits, pairs, [1.213, 1.191, 0.693, 0.420, 0.413], strict=True):
+        expected = torch.nn.functional.cross_entropy(pair.softmax(dim=0), torch.tensor(1), label_smoothing=0.2)
+        ours = smoothed_cross_entropy(probability_difference(logit)[None], torch.ones(1), 0.2)
+        assert ours.item() == pytest.approx(expected.item())
+        assert ours.item() == pytest.approx(published, abs=6e-4)
+
+
+def test_the_rate_is_halved_every_so_many_epochs():
+    steps = Steps.__new__(Steps)
+    steps.training = Training(learning_rate=3e-4, halving_epochs=10)
+    steps.groups, steps.sampler = {"all": ([], 3e-4)}, [None] * 7
+    steps.optimiser = SimpleNamespace(param_groups=[{}])
+    rates = []
+    for epoch in (0, 9, 10, 25):
+        steps.run = SimpleNamespace(position={"epoch": epoch, "batch": 3})
+        steps._schedule()
+        rates.append(steps.optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([3e-4, 3e-4, 1.5e-4, 0.75e-4])
+    with pytest.raises(ConfigurationError, match="halving_epochs must be at least 1"):
+        Training(halving_epochs=0)
 
 
 def test_class_weights_make_it_the_weighted_cross_entropy_of_torch():

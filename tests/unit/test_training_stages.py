@@ -253,6 +253,24 @@ def test_a_stage_runs_the_chosen_experts_alone_unless_its_losses_need_all_and_sa
     assert not detector.runs_all
 
 
+@pytest.mark.parametrize("mixing", ["logits", "probabilities"])
+@pytest.mark.parametrize("trains", ["experts", "joint"])
+def test_the_loss_on_softmax_outputs_reaches_experts_and_mixture(trains, mixing):
+    detector = Detector(tiny_spec(mixing=mixing)).eval()
+    stage, plan = Stage("one", trains), training(loss="softmax", label_smoothing=0.2)
+    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Ranks(), torch.device("cpu"))
+    torch.manual_seed(0)
+    windows, targets = torch.randn(6, detector.spec.window_samples), torch.tensor([1.0, 0, 1, 0, 1, 0])
+    output = detector(windows)
+    columns = output.expert_logits.unbind(dim=1) if trains == "experts" else [output.logits]
+    expected = 0.0
+    for column in columns:
+        difference = column if trains == "joint" and mixing == "probabilities" else 2 * column.sigmoid() - 1
+        classes = torch.stack([-difference / 2, difference / 2], dim=1)
+        expected += torch.nn.functional.cross_entropy(classes, targets.long(), label_smoothing=0.2)
+    torch.testing.assert_close(objective(windows, targets, torch.arange(6)), expected)
+
+
 @pytest.mark.parametrize("trains", ["experts", "joint"])
 def test_a_window_that_is_left_over_alone_is_learned_from(trains):
     experts = {"lcnn": {"front_end": "log_mel", "name": "lcnn", "width": 0.1}}

@@ -37,6 +37,20 @@ def test_a_short_utterance_is_tiled_from_its_start():
     assert tile(np.array([1, 2, 3]), 8).tolist() == [1, 2, 3, 1, 2, 3, 1, 2]
 
 
+def test_the_first_window_is_drawn_where_training_asks_for_it():
+    rng = np.random.default_rng(0)
+    policy = WindowPolicy("first", 4, 4)
+    assert policy.draw(np.arange(9), rng).tolist() == [0, 1, 2, 3]
+    assert policy.draw(np.arange(3), rng).tolist() == [0, 1, 2, 0]
+
+
+def test_a_short_utterance_is_drawn_from_its_start_where_training_asks_for_it():
+    policy = WindowPolicy("random", 5, 5, tiled_from="start")
+    drawn = [policy.draw(np.arange(3), np.random.default_rng(seed)).tolist() for seed in range(5)]
+    assert drawn == [[0, 1, 2, 0, 1]] * 5
+    assert len({tuple(policy.draw(np.arange(9), np.random.default_rng(seed))) for seed in range(20)}) > 1
+
+
 def test_a_random_window_is_a_piece_of_the_utterance_and_repeats_with_its_seed():
     policy = WindowPolicy("random", 10, 10)
     waveform = np.arange(100, dtype=np.float32)

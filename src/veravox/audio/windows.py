@@ -28,13 +28,15 @@ class WindowPolicy:
 
     `first`: its first window. `middle`: its middle one. `random`: one drawn by a generator (training).
     `sliding`: one every `hop_samples`; the last is moved back to end with the utterance, so that no sample is
-    left out and none is padded. An utterance shorter than a window is tiled, under every policy.
+    left out and none is padded. An utterance shorter than a window is tiled, under every policy; `draw` does so
+    from anywhere in it, or from its `start`.
     """
 
     name: PolicyName
     window_samples: int
     hop_samples: int
     sample_rate_hz: int = 16000
+    tiled_from: Literal["anywhere", "start"] = "anywhere"
 
     def __post_init__(self) -> None:
         if self.name not in get_args(PolicyName):
@@ -62,11 +64,15 @@ class WindowPolicy:
         return starts if starts[-1] == spare else [*starts, spare]
 
     def draw(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One random window (window_samples,); a short utterance starts anywhere in its tiling."""
+        """One window (window_samples,) for training, random unless the policy is `first`."""
+        if self.name == "first":
+            return tile(waveform, self.window_samples)[: self.window_samples]
         spare = len(waveform) - self.window_samples
         if spare >= 0:
             start = int(rng.integers(spare + 1))
             return waveform[start : start + self.window_samples]
+        if self.tiled_from == "start":
+            return tile(waveform, self.window_samples)
         return tile(np.roll(waveform, -int(rng.integers(len(waveform)))), self.window_samples)
 
     def cut(self, waveform: np.ndarray) -> np.ndarray:

@@ -170,17 +170,20 @@ def _pieces(spoofed: np.ndarray, rate: int) -> tuple[tuple[float, float, str], .
 class EpochSampler(Sampler[list[Draw]]):
     """Batches of draws, balanced over strata: every stratum gives the same number, each trial in turn.
 
-    A stratum is cycled through in a fresh random order, so that its trials are used equally often.
+    A stratum is cycled through in a fresh random order, so that its trials are used equally often, unless they are
+    drawn with replacement.
 
     Args:
         protocol: the training trials.
         balance: columns whose combined values are the strata; empty for none.
         nested: values of the first column give the same number each; within one, values of the second do; ...
         draws: trials an epoch, over all ranks.
-        batch_size: over all ranks; the last batch may be smaller.
+        batch_size: over all ranks; the last batch may be smaller, unless it is dropped.
         seed: of the run.
         rank, ranks: this process takes every `ranks`-th draw of each batch.
         pairing: what puts copies into batches.
+        replacement: draw each time from all of the stratum.
+        drop_last: leave out a last batch that would be smaller, unless it is the only one.
     """
 
     def __init__(
@@ -194,6 +197,8 @@ class EpochSampler(Sampler[list[Draw]]):
         ranks: int = 1,
         pairing: Pairing | None = None,
         nested: bool = False,
+        replacement: bool = False,
+        drop_last: bool = False,
     ) -> None:
         protocol.require(*balance)
         if draws < 1 or batch_size < ranks:
@@ -207,6 +212,7 @@ class EpochSampler(Sampler[list[Draw]]):
         self.nested = _nest(order) if nested and balance else None
         self.draws, self.batch_size, self.seed = draws, batch_size, seed
         self.rank, self.ranks, self.pairing = rank, ranks, pairing
+        self.replacement, self.drop_last = replacement, drop_last
         self.epoch, self.first_batch = 0, 0
 
     def set_position(self, epoch: int, batch: int = 0) -> None:
@@ -214,7 +220,8 @@ class EpochSampler(Sampler[list[Draw]]):
         self.epoch, self.first_batch = epoch, batch
 
     def __len__(self) -> int:
-        return -(-self.draws // self.batch_size)
+        whole = self.draws // self.batch_size
+        return max(whole, 1) if self.drop_last else -(-self.draws // self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
         """Indices of the epoch's trials, shape (draws,)."""
@@ -224,6 +231,9 @@ class EpochSampler(Sampler[list[Draw]]):
         share = -(-self.draws // len(self.strata))
         columns = []
         for members in self.strata:
+            if self.replacement:
+                columns.append(rng.choice(members, share))
+                continue
             rounds = [rng.permutation(members) for _ in range(-(-share // len(members)))]
             columns.append(np.concatenate(rounds)[:share])
         # Strata alternate, so that every batch is balanced; which one comes first changes.

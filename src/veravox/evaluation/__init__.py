@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from veravox.evaluation.likelihood import calibration_error, cllr, min_cllr
     from veravox.evaluation.measuring import Trials
     from veravox.evaluation.metrics import METRICS, Terms
+    from veravox.evaluation.official import official_t_eer
     from veravox.evaluation.paper_tables import Results, Run, accuracy_grid, collect, results_grid
     from veravox.evaluation.rates import (
         Decisions,
@@ -92,6 +93,7 @@ _HOMES = {
     "min_cllr": "likelihood",
     "min_dcf": "detection_cost",
     "min_tdcf": "tandem",
+    "official_t_eer": "official",
     "partial_auc": "rates",
     "pools_from_text": "groups",
     "range_equal_error_rate": "segments",
@@ -159,6 +161,7 @@ __all__ = [
     "min_cllr",
     "min_dcf",
     "min_tdcf",
+    "official_t_eer",
     "partial_auc",
     "pools_from_text",
     "range_equal_error_rate",

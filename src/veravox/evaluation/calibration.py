@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import expit, log_expit, logit
 
 from veravox.errors import EvaluationError, ScoringError
 from veravox.evaluation.detection_cost import ASVSPOOF5_COST, DetectionCost
@@ -77,6 +75,9 @@ def fit_logistic(
         doubt: share of each class taken as mislabelled.
         rising: keep every weight at zero or above.
     """
+    from scipy.optimize import minimize  # slow to import, not needed to evaluate
+    from scipy.special import expit, log_expit, logit
+
     shift, systems = -float(logit(prior)), bona_fide.shape[1]
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
@@ -309,6 +310,8 @@ def joined(
 
 
 def _cross_entropy(ratios: Floats, real: NDArray[np.bool_], prior: float) -> float:
+    from scipy.special import log_expit, logit  # slow to import
+
     shift = -float(logit(prior))
     mean_real = -log_expit(ratios[real] + shift).mean()
     mean_spoof = -log_expit(-ratios[~real] - shift).mean()

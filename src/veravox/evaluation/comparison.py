@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
 
 from veravox.evaluation.bootstrap import Interval, SortedTrials, draws
 from veravox.evaluation.rates import Floats, OperatingPoints
@@ -35,6 +34,8 @@ def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> 
         first_right: whether the first system decides each trial rightly, shape (trials,).
         second_right: the same for the second.
     """
+    from scipy.stats import binomtest  # slow to import
+
     first, second = int(np.sum(first_right & ~second_right)), int(np.sum(second_right & ~first_right))
     p_value = float(binomtest(first, first + second).pvalue) if first + second else 1.0
     return McNemar(first, second, p_value)

@@ -21,7 +21,7 @@ from veravox.evaluation.metrics import DECISION_METRICS, METRICS, Terms, choose,
 from veravox.evaluation.other_figures import Resampling, joint_figures, segment_figures
 from veravox.evaluation.rates import EerForm, OperatingPoints
 from veravox.evaluation.results import Evaluation, Figure, Part, Pool
-from veravox.evaluation.tandem import AsvScores, TandemCost
+from veravox.evaluation.tandem import AsvPoint, AsvScores, TandemCost
 from veravox.tables import Calibration, Protocol, Scores, Segments
 
 AnyCalibration = Calibration | FittedCalibration | None
@@ -62,6 +62,7 @@ def evaluate(
     eer_form: EerForm = "nearest",
     max_false_alarm_rate: float = 0.01,
     progress: Callable[[int], None] | None = None,
+    asv_point: AsvPoint = "counted",
 ) -> Evaluation:
     """Every figure of a set of scores, with intervals, groups and pools.
 
@@ -93,6 +94,8 @@ def evaluate(
         eer_form: `nearest` or `interpolated`.
         max_false_alarm_rate: width of the partial AUC.
         progress: called with 1 after every round.
+        asv_point: where the t-DCF holds the ASV: at its EER, `counted` by its threshold, or `official` as the
+            packages of ASVspoof count it, one score lower.
     Raises:
         ScoringError: if a trial has no score, or a score has no trial.
         ProtocolError: if a trial has no label.
@@ -109,7 +112,10 @@ def evaluate(
         max_false_alarm_rate,
         ready.calibration,
         ready.llr,
+        asv_point,
     )
+    if asv is not None:
+        asv.rates_at(asv_point)  # an unknown point is an error before anything is computed
     if cross_validate and "bayes" in at:
         raise EvaluationError(
             "the operating point 'bayes' needs one calibration; a cross-validated one differs by fold"
@@ -231,7 +237,9 @@ def _ratio_points(ready: _Prepared) -> OperatingPoints | None:
 
 def _settings(terms: Terms, ready: _Prepared, against: str, folds: int) -> dict[str, Any]:
     """What the figures assume, as plain data."""
-    tandem = {"tandem": vars(terms.tandem), "asv_eer": terms.asv.eer} if terms.asv else {}
+    tandem: dict[str, Any] = {}
+    if terms.asv:
+        tandem = {"tandem": vars(terms.tandem), "asv_eer": terms.asv.eer, "asv_point": terms.asv_point}
     return {
         "eer_form": terms.eer_form,
         "max_false_alarm_rate": terms.max_false_alarm_rate,

@@ -16,6 +16,7 @@ Polarity = Literal["higher-is-bonafide", "higher-is-spoof"]
 POLARITIES = ("higher-is-bonafide", "higher-is-spoof")
 
 ID_NAMES = ("utterance_id", "utt_id", "utt", "file", "filename", "file_name", "id", "trial", "trial_id", "name")
+LABEL_NAMES = ("label", "key", "cm-label", "cm_label")
 SCORE_NAMES = ("score", "scores", "cm-score", "cm_score", "llr", "logit", "prediction")
 
 # Columns of the published keys: {number of columns: (name of the release, meaning of each column)}.
@@ -267,7 +268,7 @@ def read_key(path: str | os.PathLike[str]) -> Protocol:
         return Protocol.read(path)
     frame = _rows(path)
     first = [str(cell).lower() for cell in frame.row(0)]
-    if set(first) & set(ID_NAMES) and {"label", "key"} & set(first):
+    if set(first) & set(ID_NAMES) and {*LABEL_NAMES} & set(first):
         return _named_key(frame, first, path)
     layout = KEY_LAYOUTS.get(frame.width)
     if layout is None:
@@ -287,8 +288,17 @@ def read_key(path: str | os.PathLike[str]) -> Protocol:
 
 
 def _named_key(frame: pl.DataFrame, first: list[str], path: str | os.PathLike[str]) -> Protocol:
-    """A key with a line of names, such as In-the-Wild's `file,speaker,label`."""
-    renamed = {"key": "label", "speaker": "speaker_id", "attack": "attack_id"}
+    """A key with a line of names, such as In-the-Wild's `file,speaker,label`, or those of ASVspoof 5's package.
+
+    There, track 2 names a file once for every claimed speaker, with its `asv-label`: one trial here.
+    """
+    renamed = {
+        "speaker": "speaker_id",
+        "attack": "attack_id",
+        "asv-label": "asv_label",
+        "spk": "claimed_speaker_id",
+    }
+    renamed |= dict.fromkeys(LABEL_NAMES, "label")
     id_name = next(name for name in ID_NAMES if name in first)
     names = ["utterance_id" if name == id_name else renamed.get(name, name) for name in first]
     if len(set(names)) < len(names):
@@ -296,6 +306,9 @@ def _named_key(frame: pl.DataFrame, first: list[str], path: str | os.PathLike[st
     frame = frame.slice(1)
     frame.columns = names
     frame = frame.with_columns(pl.col("utterance_id").str.replace(AUDIO_ENDING, ""))
+    claims = {"claimed_speaker_id", "asv_label"}
+    if claims <= set(names) and frame["utterance_id"].is_duplicated().any():
+        frame = frame.drop(claims).unique(maintain_order=True)
     return Protocol(_without_dashes(frame), name=str(path))
 
 

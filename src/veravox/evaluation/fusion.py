@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from veravox.errors import EvaluationError, first_few
 from veravox.evaluation.calibration import fit_logistic, folds_of, refuse_same, sketch_of
@@ -92,6 +91,8 @@ def _joined(scores: Sequence[Scores]) -> tuple[list[str], Floats]:
 
 
 def _as_scores(ids: Iterable[str], ratios: Floats, prior: float) -> Scores:
+    from scipy.special import expit, logit  # slow to import
+
     p_spoof = expit(logit(prior) - ratios)
     return Scores(
         pl.DataFrame({"utterance_id": list(ids), "score": ratios, "p_spoof": p_spoof}), name="fused scores"

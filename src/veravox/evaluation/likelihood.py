@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression
-from scipy.special import expit, log_expit, logit
 
-from veravox.evaluation.rates import Floats, OperatingPoints
+from veravox.evaluation.rates import Counts, Floats, OperatingPoints
+
+PASSES = 20
+"""Of pooling all runs at once, before the rest is pooled one by one."""
 
 
 def cllr_of_points(points: OperatingPoints) -> float:
     """See `cllr`; the thresholds of the points are the log-likelihood ratios."""
-    misses = points.bona_fide_counts @ -log_expit(points.thresholds) / points.bona_fide
-    alarms = points.spoof_counts @ -log_expit(-points.thresholds) / points.spoof
+    misses = points.bona_fide_counts @ np.logaddexp(0, -points.thresholds) / points.bona_fide
+    alarms = points.spoof_counts @ np.logaddexp(0, points.thresholds) / points.spoof
     return float(misses + alarms) / (2 * np.log(2))
 
 
@@ -26,10 +27,36 @@ def pav_ratios(points: OperatingPoints) -> Floats:
     """
     up, down = points.bona_fide_counts, points.spoof_counts
     found = up + down > 0  # resampling can leave a score without a trial
-    share = isotonic_regression(up[found] / (up[found] + down[found]), weights=up[found] + down[found]).x
     rising = np.repeat(np.nan, len(found))
-    rising[found] = logit(np.clip(share, 0, 1)) - np.log(points.bona_fide / points.spoof)
+    first, above, below = pooled(up[found], down[found])
+    with np.errstate(divide="ignore"):
+        ratios = np.log(above) - np.log(below) - np.log(points.bona_fide / points.spoof)
+    sizes = np.append(first[1:], np.count_nonzero(found)) - first
+    rising[found] = np.repeat(ratios, sizes)
     return rising
+
+
+def pooled(up: Counts, down: Counts) -> tuple[Counts, Counts, Counts]:
+    """Neighbours pooled until the share up / (up + down) rises from block to block.
+
+    Returns:
+        Where each block begins, and its sums of `up` and `down`.
+    """
+    first = np.arange(len(up))
+    for _ in range(PASSES):  # pools each run that does not rise at once; few are left over for the loop below
+        starts = np.append(True, up[1:] * down[:-1] > up[:-1] * down[1:])
+        if starts.all():
+            return first, up, down
+        places = np.flatnonzero(starts)
+        first, up, down = first[places], np.add.reduceat(up, places), np.add.reduceat(down, places)
+    blocks: list[list[int]] = []
+    for block in np.stack([first, up, down], axis=1).tolist():
+        while blocks and block[1] * blocks[-1][2] <= blocks[-1][1] * block[2]:
+            before = blocks.pop()
+            block = [before[0], before[1] + block[1], before[2] + block[2]]
+        blocks.append(block)
+    first, up, down = np.array(blocks, dtype=np.int64).T
+    return first, up, down
 
 
 def min_cllr_of_points(points: OperatingPoints) -> float:
@@ -87,6 +114,8 @@ class Reliability:
 
 def reliability_of_points(points: OperatingPoints, prior: float = 0.5, bins: int = 15) -> Reliability:
     """Bins of equal width of the posterior of bona fide, under a prior of spoof."""
+    from scipy.special import expit, logit  # slow to import
+
     posterior = expit(points.thresholds - logit(prior))
     place = np.minimum((posterior * bins).astype(np.int64), bins - 1)
     up = points.bona_fide_counts * ((1 - prior) / points.bona_fide)

@@ -10,8 +10,9 @@ from typing import Literal
 from veravox.errors import EvaluationError, suggest
 from veravox.evaluation.detection_cost import DetectionCost
 from veravox.evaluation.likelihood import cllr_of_points, min_cllr_of_points, reliability_of_points
+from veravox.evaluation.official import official_t_eer_of_points
 from veravox.evaluation.rates import EerForm, OperatingPoints
-from veravox.evaluation.tandem import AsvScores, TandemCost, t_eer_of_points
+from veravox.evaluation.tandem import AsvPoint, AsvRates, AsvScores, TandemCost, t_eer_of_points
 from veravox.tables import Calibration
 
 Need = Literal["llr", "asv", "stored"]
@@ -29,6 +30,7 @@ class Terms:
         max_false_alarm_rate: width of the partial AUC.
         calibration: whose thresholds give the share of uncertain verdicts.
         llr: whether the scores are log-likelihood ratios.
+        asv_point: where the t-DCF holds the ASV: its EER, `counted`, or `official` as in ASVspoof's packages.
     """
 
     cost: DetectionCost = field(default_factory=DetectionCost)
@@ -38,6 +40,7 @@ class Terms:
     max_false_alarm_rate: float = 0.01
     calibration: Calibration | None = None
     llr: bool = False
+    asv_point: AsvPoint = "counted"
 
     def lacks(self, need: Need | None) -> str:
         """Why a figure with this need cannot be had; empty if it can."""
@@ -85,6 +88,10 @@ def _asv(terms: Terms) -> AsvScores:
     return terms.asv
 
 
+def _rates(terms: Terms) -> AsvRates:
+    return _asv(terms).rates_at(terms.asv_point)
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -101,18 +108,24 @@ METRICS: dict[str, Metric] = {
         Metric(
             "min_tdcf_legacy",
             "min t-DCF (2019)",
-            lambda p, t: t.tandem.minimum(p, _asv(t).rates, "legacy"),
+            lambda p, t: t.tandem.minimum(p, _rates(t), "legacy"),
             percent=False,
             need="asv",
         ),
         Metric(
             "min_tdcf",
             "min t-DCF (2021)",
-            lambda p, t: t.tandem.minimum(p, _asv(t).rates, "constrained"),
+            lambda p, t: t.tandem.minimum(p, _rates(t), "constrained"),
             percent=False,
             need="asv",
         ),
         Metric("t_eer", "t-EER", lambda p, t: t_eer_of_points(p, _asv(t)), need="asv"),
+        Metric(
+            "official_t_eer",
+            "t-EER (ASVspoof 5 package)",
+            lambda p, t: official_t_eer_of_points(p, _asv(t)),
+            need="asv",
+        ),
         Metric("uncertain", "uncertain verdicts", _uncertain, need="stored"),
     )
 }

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from veravox.evaluation.likelihood import reliability_of_points
 from veravox.evaluation.rates import Floats, OperatingPoints
@@ -91,12 +90,14 @@ def _percent(share: float) -> str:
 
 def draw_det(curves: Mapping[str, OperatingPoints], dark: bool = False) -> bytes:
     """Detection error trade-off: both error rates on normal-deviate axes, the EER marked on each curve."""
+    from scipy.special import ndtri  # slow to import
+
     with canvas(dark, 6.0, 5.4) as (drawing, axes):
         smallest = min(min(0.5 / p.bona_fide, 0.5 / p.spoof) for p in curves.values())
         lowest = max(1e-5, min(0.004, smallest))
         for (name, points), pair in zip(curves.items(), CYCLE * len(curves), strict=False):
-            alarm = norm.ppf(np.clip(points.false_alarm_rates, lowest / 2, 1 - lowest / 2))
-            miss = norm.ppf(np.clip(points.miss_rates, lowest / 2, 1 - lowest / 2))
+            alarm = ndtri(np.clip(points.false_alarm_rates, lowest / 2, 1 - lowest / 2))
+            miss = ndtri(np.clip(points.miss_rates, lowest / 2, 1 - lowest / 2))
             rate = points.equal_error_rate()
             axes.plot(
                 *thinned(alarm, miss), color=_colour(pair, dark), lw=2, label=f"{name}: EER {100 * rate:.2f} %"
@@ -105,10 +106,10 @@ def draw_det(curves: Mapping[str, OperatingPoints], dark: bool = False) -> bytes
                 at = points.eer_point()
                 axes.plot(alarm[at], miss[at], "o", color=_colour(pair, dark), ms=7)
         ticks = [tick for tick in PROBIT_TICKS if tick >= lowest]
-        low, high = norm.ppf(max(lowest, ticks[0] / 2)), norm.ppf(0.85)
+        low, high = ndtri(max(lowest, ticks[0] / 2)), ndtri(0.85)
         axes.plot([low, high], [low, high], color=axes.xaxis.label.get_color(), lw=0.8, ls=":")
         for side in (axes.xaxis, axes.yaxis):
-            side.set_ticks(norm.ppf(ticks), [_percent(tick) for tick in ticks])
+            side.set_ticks(ndtri(ticks), [_percent(tick) for tick in ticks])
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         axes.set(xlabel="spoof passed as bona fide, %", ylabel="bona fide called spoof, %")
         axes.legend(loc="upper right", fontsize=9)

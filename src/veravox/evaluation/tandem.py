@@ -13,6 +13,7 @@ from veravox.errors import EvaluationError
 from veravox.evaluation.rates import Floats, OperatingPoints, finite_scores
 
 TandemForm = Literal["legacy", "constrained"]
+AsvPoint = Literal["counted", "official"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,27 @@ class AsvRates:
         found = points.decisions(threshold)
         spoofed = finite_scores(spoof, "spoofed ASV")
         return cls(found.miss_rate, found.false_alarm_rate, float(np.mean(spoofed >= threshold)), threshold)
+
+    @classmethod
+    def at_official_eer(cls, target: ArrayLike, non_target: ArrayLike, spoof: ArrayLike) -> AsvRates:
+        """The rates as the evaluation packages of ASVspoof 2019, 2021 and 5 count them.
+
+        Their threshold is the last score that the EER point rejects, not the next above it, and a trial with that
+        very score is accepted: one target or non-target more than `at_eer`, and all spoof between the two scores.
+
+        Raises:
+            EvaluationError: if a class is empty or a score is not finite.
+        """
+        targets, others = finite_scores(target, "target ASV"), finite_scores(non_target, "non-target ASV")
+        spoofed = finite_scores(spoof, "spoofed ASV")
+        both = np.concatenate((targets, others))
+        order = np.argsort(both, kind="stable")  # of one score, targets are rejected first
+        rejected = np.append(0, np.cumsum(order < len(targets)))
+        accepted = len(others) - (np.arange(len(both) + 1) - rejected)
+        last = int(np.argmin(np.abs(rejected / len(targets) - accepted / len(others))))
+        threshold = float(both[order[last - 1]]) if last else float(both.min()) - 0.001
+        missed, passed = float(np.mean(targets < threshold)), float(np.mean(others >= threshold))
+        return cls(missed, passed, float(np.mean(spoofed >= threshold)), threshold)
 
 
 @dataclass(frozen=True)
@@ -124,6 +146,21 @@ class AsvScores:
         """The error rates at the equal error rate."""
         return AsvRates.at_eer(self.target, self.non_target, self.spoof)
 
+    @cached_property
+    def official_rates(self) -> AsvRates:
+        """The same as the evaluation packages of ASVspoof count them."""
+        return AsvRates.at_official_eer(self.target, self.non_target, self.spoof)
+
+    def rates_at(self, point: AsvPoint) -> AsvRates:
+        """The error rates at the EER: `counted` by its threshold, or `official`.
+
+        Raises:
+            EvaluationError: for an unknown point.
+        """
+        if point not in ("counted", "official"):
+            raise EvaluationError(f"unknown operating point of the ASV {point!r}; use 'counted' or 'official'")
+        return self.rates if point == "counted" else self.official_rates
+
     @property
     def eer(self) -> float:
         """Equal error rate of targets against non-targets."""
@@ -181,7 +218,8 @@ def t_eer(
     With the two systems deciding independently, a tandem at thresholds (t, u) has
     Pmiss = Pm_asv(u) + (1 - Pm_asv(u)) Pm(t), Pnon = (1 - Pm(t)) Pfa_asv(u) and Pspoof = Pfa(t) Pspoof_asv(u).
     For each ASV threshold u at which Pmiss and Pnon cross, t has the smallest Pm(t) with Pmiss >= Pnon; of all
-    these pairs (t, u) the one with the smallest |Pspoof - Pnon| gives the mean of the three rates.
+    these pairs (t, u) the one with the smallest |Pspoof - Pnon| gives the mean of the three rates. The package of
+    ASVspoof 5 gives one of them; see `official_t_eer`.
 
     Args:
         bona_fide: scores of the countermeasure, shape (trials,); higher is more bona fide.

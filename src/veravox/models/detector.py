@@ -15,7 +15,7 @@ from veravox.errors import ConfigurationError, suggest
 from veravox.models.experts import EXPERTS, Expert
 from veravox.models.front_ends import FRONT_ENDS
 from veravox.models.gates import GATES
-from veravox.models.mixture import Mixture, MixtureOutput, no_gradient_of
+from veravox.models.mixture import Mixing, Mixture, MixtureOutput, no_gradient_of
 from veravox.models.routers import ROUTERS
 from veravox.registry import Spec, check_options
 
@@ -66,6 +66,8 @@ class DetectorSpec:
             window's logit is their mean. The gate `attention` then attends over (expert, segment) tokens.
         level_dbfs: RMS level that each window is brought to, its mean removed, with at most 40 dB of gain; None
             leaves windows alone.
+        mixing: whether the gate's weights mix the experts' logits or their probabilities. Of probabilities, the
+            mixture's logit is the difference, bona fide minus spoof: one sure expert cannot overrule the others.
     """
 
     front_ends: Mapping[str, Spec]
@@ -76,6 +78,7 @@ class DetectorSpec:
     window_s: float = 3.0
     level_dbfs: float | None = None
     segments: int = 1
+    mixing: Mixing = "logits"
 
     def __post_init__(self) -> None:
         if not self.experts:
@@ -161,6 +164,7 @@ class DetectorSpec:
             "window_s": self.window_s,
             "level_dbfs": self.level_dbfs,
             "segments": self.segments,
+            "mixing": self.mixing,
         }
 
 
@@ -227,6 +231,7 @@ class Detector(nn.Module):
             spec.segment_samples,
             spec.segments,
             shapes[spec.gate_front_end] if spec.gate_front_end else (),
+            spec.mixing,
         )
         self.runs_all = False
         tied: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from veravox.models.gates import GATES, Gate
 from veravox.models.routers import ROUTERS, Router
 from veravox.registry import Spec
 
+Mixing = Literal["logits", "probabilities"]
+
 LEAST_WINDOWS = 2
 """Batch norms need two windows."""
 
@@ -24,7 +27,8 @@ class MixtureOutput:
     """What a mixture says of B windows.
 
     Attributes:
-        logits: (B,) = sum over experts of weight x expert logit.
+        logits: (B,) = sum over experts of weight x expert logit; where probabilities are mixed, sum of weight x
+            (probability of bona fide - of spoof), from -1 to 1.
         expert_logits: (B, E); NaN where an expert was not run, and there its weight is exactly 0.
         gate_weights: (B, E); rows sum to 1.
         expert_outputs: each expert's own output, by name; NaN for windows that it was not run on.
@@ -73,6 +77,7 @@ class Mixture(nn.Module):
         window_samples: S.
         segments: windows in a row that belong together, for gates that look at them together.
         feature_shape: of one window's features, for a gate that sees them.
+        mixing: whether the weights mix the experts' logits or their probabilities.
     """
 
     def __init__(
@@ -84,8 +89,10 @@ class Mixture(nn.Module):
         window_samples: int,
         segments: int = 1,
         feature_shape: tuple[int, ...] = (),
+        mixing: Mixing = "logits",
     ) -> None:
         super().__init__()
+        self.mixing = mixing
         self.experts = nn.ModuleDict(experts)
         sizes = {expert.embedding_size for expert in experts.values()}
         self.projections = nn.ModuleDict()
@@ -130,7 +137,12 @@ class Mixture(nn.Module):
         expert_logits = torch.stack([output.logits for output in outputs.values()], dim=1)
         gate_logits = self.gate(self._embeddings(outputs) if seen is None else seen)  # (B, E)
         weights = self.router(gate_logits)
-        return MixtureOutput((weights * expert_logits).sum(dim=1), expert_logits, weights, outputs, gate_logits)
+        return MixtureOutput(self.mixed(weights, expert_logits), expert_logits, weights, outputs, gate_logits)
+
+    def mixed(self, weights: Tensor, expert_logits: Tensor) -> Tensor:
+        """The mixture's logits (B,) from weights and the experts' logits, both (B, E)."""
+        parts = expert_logits if self.mixing == "logits" else torch.tanh(expert_logits / 2)
+        return (weights * parts).sum(dim=1)
 
     def forward_chosen(
         self, features: Mapping[str, Tensor], gate_logits: Tensor, weights: Tensor
@@ -155,7 +167,7 @@ class Mixture(nn.Module):
                 outputs[name] = _absent(expert, weights)
                 idle.append(expert)
         expert_logits = torch.stack([output.logits.to(weights.dtype) for output in outputs.values()], dim=1)
-        logits = (weights * expert_logits.where(weights > 0, 0.0)).sum(dim=1)
+        logits = self.mixed(weights, expert_logits.where(weights > 0, 0.0))
         if self.training:
             logits = logits + no_gradient_of(idle)
         return MixtureOutput(logits, expert_logits, weights, outputs, gate_logits)

@@ -1,9 +1,9 @@
-"""What the recipes of the mixture papers share: detectors, domains, published settings."""
+"""What the recipes of the mixture papers share: detectors, domains, settings, published and ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from veravox.models.detector import DetectorSpec
 from veravox.training.recipe import Recipe, Stage, Training
@@ -20,7 +20,30 @@ LCNN_TRAINING = Training(
     label_smoothing=0.2,
     patience=20,
 )
-"""Published settings of the LCNN experts: AdamW, cosine over 100 epochs, balanced draws."""
+"""Ours, after those of 2025a: AdamW, cosine over 100 epochs, balanced draws, clipped gradients."""
+
+PUBLISHED_LCNN_TRAINING = Training(
+    epochs=150,
+    batch_size=64,
+    learning_rate=1e-4,
+    min_learning_rate=1e-4,
+    weight_decay=1e-4,
+    label_smoothing=0.2,
+    loss="softmax",
+    gradient_clip=0.0,
+    patience=20,
+    replacement=True,
+    drop_last=True,
+    tiled_from="start",
+    precision="float32",
+)
+"""Of 2025a, as its code has them: its cosine is stepped by the dev loss, so that the rate stays at 1e-4.
+
+What it does otherwise: it chooses epochs by the loss of drawn dev windows.
+"""
+
+PUBLISHED_LCNN = {"front_end": "log_mel", "name": "lcnn", "start": "xavier"}
+PUBLISHED_LOG_MEL = {"log_mel": {"name": "log_mel", "reflect": True}}
 
 ARCHITECTURES = {
     "lcnn_mel": {"front_end": "log_mel", "name": "lcnn"},
@@ -30,6 +53,7 @@ ARCHITECTURES = {
 """The three experts of the second mixture paper; its ResNets are of unstated size, ours are slim."""
 
 JOINT = {"epochs": 50, "patience": 10}
+"""Ours: no code of 2025b is public, and that of 2025a trains longer."""
 
 ALONE = (Stage("experts", "experts"),)
 """One stage: every expert by itself."""
@@ -46,6 +70,7 @@ def mixture_recipe(
     window_s: float = 3.0,
     mix: str | None = None,
     augmentation: Sequence[Mapping[str, Any]] = (),
+    policy: Literal["first", "middle", "sliding"] = "sliding",
     **detector: Any,
 ) -> Recipe:
     """A recipe whose front ends are those that its experts name, unless given."""
@@ -61,6 +86,7 @@ def mixture_recipe(
         stages=tuple(stages),
         augmentation=tuple(augmentation),
         mix=mix,
+        policy=policy,
     )
 
 

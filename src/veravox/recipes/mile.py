@@ -27,7 +27,7 @@ def mile(
 
 @RECIPES.register("mile_cat")
 def mile_cat() -> Recipe:
-    """MILE-Cat of 2025b."""
+    """MILE-Cat of 2025b; settings are ours."""
     return mile(
         "mile_cat", "lcnn + log_mel, resnet + log_mel, resnet + log_spectrogram, concatenation gate", "concat"
     )
@@ -35,7 +35,7 @@ def mile_cat() -> Recipe:
 
 @RECIPES.register("mile_att")
 def mile_att() -> Recipe:
-    """MILE-Att of 2025b, the winner of its challenge track."""
+    """MILE-Att of 2025b, the winner of its challenge track; settings are ours."""
     return mile(
         "mile_att", "lcnn + log_mel, resnet + log_mel, resnet + log_spectrogram, attention gate", "attention"
     )

@@ -11,11 +11,22 @@ from veravox.recipes.sharpness import sharpness_aware
 from veravox.recipes.single import AASIST_TRAINING
 from veravox.training.recipe import Recipe, Stage
 
-BASE, LARGE = "facebook/wav2vec2-base", "facebook/wav2vec2-large"
+BASE, LARGE = "facebook/wav2vec2-base", "facebook/wav2vec2-large-robust"
 XLSR = "facebook/wav2vec2-xls-r-300m"
 
-FINE_TUNING = replace(AASIST_TRAINING, batch_size=32, learning_rate=1e-6, min_learning_rate=1e-6)
-"""Published: a constant rate of 1e-6 for encoder and head, batch 32, the weighted cross-entropy of AASIST."""
+FINE_TUNING = replace(
+    AASIST_TRAINING,
+    batch_size=32,
+    learning_rate=1e-6,
+    min_learning_rate=1e-6,
+    weight_decay=1e-5,
+    windows="first",
+    drop_last=False,
+)
+"""Published: a constant rate of 1e-6 for encoder and head, batch 32, weight decay 1e-5, first windows, and the
+weighted cross-entropy of AASIST."""
+
+SEED = 666
 
 RAWBOOST = ({"name": "rawboost", "algorithm": 5},)
 """The authors' configurations: algorithm 5 for self-supervised models, none for AASIST."""
@@ -28,19 +39,22 @@ def fine_tuned(name: str, description: str, model: str, head: str) -> Recipe:
         model: hub name or local folder; `--set detector.front_ends.pretrained.model=FOLDER` changes it.
         head: `linear` or `aasist`.
     """
-    return mixture_recipe(
+    plan = mixture_recipe(
         name,
         description,
         {"pretrained": {"front_end": "pretrained", "name": "ssl", "head": head}},
         "uniform",
         # A front end stays as it is where experts train alone, so the one expert trains as a mixture of one.
         (Stage("joint", "joint"),),
-        front_ends={"pretrained": {"name": "ssl", "model": model, "train": "fine_tuned"}},
+        # The published code hands waveforms to every encoder as they are.
+        front_ends={"pretrained": {"name": "ssl", "model": model, "train": "fine_tuned", "normalise": False}},
         training=FINE_TUNING,
         window_s=WINDOW_SAMPLES / 16000,
         mix="sharpness-2025",
         augmentation=RAWBOOST,
+        policy="first",
     )
+    return replace(plan, seed=SEED)
 
 
 @RECIPES.register("w2v_base_linear")

@@ -26,6 +26,12 @@ def aasist_sam() -> Recipe:
     return sharpness_aware("aasist", rho=0.05)
 
 
+@RECIPES.register("aasist_2025c_sam")
+def aasist_2025c_sam() -> Recipe:
+    """The same as the sharpness paper trains it, with its rho."""
+    return sharpness_aware("aasist_2025c", rho=0.05)
+
+
 @RECIPES.register("lcnn_sam")
 def lcnn_sam() -> Recipe:
     """The mixture papers' LCNN with SAM; no published rho, ours is 0.05."""

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from veravox.models.experts.aasist import WINDOW_SAMPLES
 from veravox.recipes import RECIPES
-from veravox.recipes._parts import ALONE, LCNN_TRAINING, mixture_recipe
+from veravox.recipes._parts import (
+    ALONE,
+    LCNN_TRAINING,
+    PUBLISHED_LCNN,
+    PUBLISHED_LCNN_TRAINING,
+    PUBLISHED_LOG_MEL,
+    mixture_recipe,
+)
 from veravox.training.recipe import Recipe, Training
 
 AASIST_TRAINING = Training(
@@ -22,30 +29,83 @@ AASIST_TRAINING = Training(
     gradient_clip=0.0,
     patience=100,
     balance=(),
+    drop_last=True,
+    tiled_from="start",
+    precision="float32",
 )
-"""Published: Adam, cosine to 5e-6, batch 24, 100 epochs, class weights 0.1 (spoof) and 0.9 (bona fide)."""
+"""Published: Adam, cosine to 5e-6, batch 24, 100 epochs, class weights 0.1 (spoof) and 0.9 (bona fide).
+
+Its code also keeps averaged weights (SWA), and looks at eval to choose; this does not.
+"""
+
+WINDOW_S = WINDOW_SAMPLES / 16000
 
 
 def single_recipe(
-    expert: str, front_end: str, description: str, training: Training, window_s: float = 3.0, **options: Any
+    expert: str,
+    front_end: str,
+    description: str,
+    training: Training,
+    window_s: float = 3.0,
+    policy: Literal["first", "middle", "sliding"] = "sliding",
+    **options: Any,
 ) -> Recipe:
     """One expert on one front end, trained alone on all data."""
     experts = {expert: {"front_end": front_end, "name": expert, **options}}
     mix = {"aasist": "sharpness-2025", "lcnn": "mele-2025"}.get(expert)
-    return mixture_recipe(expert, description, experts, "uniform", ALONE, None, training, window_s, mix)
+    return mixture_recipe(
+        expert, description, experts, "uniform", ALONE, None, training, window_s, mix, policy=policy
+    )
 
 
 @RECIPES.register("lcnn")
 def lcnn() -> Recipe:
-    """The LCNN of the mixture papers on log-mel, windows of 3 s, published settings."""
-    return single_recipe("lcnn", "log_mel", "One LCNN on log-mel, as in the mixture papers", LCNN_TRAINING)
+    """The LCNN of 2025a on log-mel, windows of 3 s, published settings; dev is judged by the middle window."""
+    return mixture_recipe(
+        "lcnn",
+        "One LCNN on log-mel, as in the first mixture paper",
+        {"lcnn": PUBLISHED_LCNN},
+        "uniform",
+        ALONE,
+        PUBLISHED_LOG_MEL,
+        PUBLISHED_LCNN_TRAINING,
+        mix="mele-2025",
+        policy="middle",
+    )
+
+
+@RECIPES.register("lcnn_house")
+def lcnn_house() -> Recipe:
+    """The same network with our settings: loss on logits, cosine, clipped gradients, sliding windows on dev."""
+    alone = single_recipe("lcnn", "log_mel", "One LCNN on log-mel, house settings", LCNN_TRAINING)
+    return replace(alone, name="lcnn_house")
 
 
 @RECIPES.register("lcnn_lstm")
 def lcnn_lstm() -> Recipe:
-    """The LFCC-LCNN baseline of ASVspoof 2021; its window is ours."""
-    training = replace(LCNN_TRAINING, learning_rate=3e-4, label_smoothing=0.0)
+    """The LFCC-LCNN baseline of ASVspoof 2021 and its settings; it trains on whole utterances, here on 3 s."""
+    training = Training(
+        epochs=100,
+        batch_size=64,
+        learning_rate=3e-4,
+        halving_epochs=10,
+        optimiser="adam",
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        gradient_clip=0.0,
+        patience=50,
+        balance=(),
+        precision="float32",
+    )
     return single_recipe("lcnn_lstm", "lfcc", "LCNN with LSTM on LFCC, the ASVspoof 2021 baseline", training)
+
+
+@RECIPES.register("lcnn_lstm_house")
+def lcnn_lstm_house() -> Recipe:
+    """The same network with our settings."""
+    training = replace(LCNN_TRAINING, learning_rate=3e-4, label_smoothing=0.0)
+    alone = single_recipe("lcnn_lstm", "lfcc", "LCNN with LSTM on LFCC, house settings", training)
+    return replace(alone, name="lcnn_lstm_house")
 
 
 @RECIPES.register("resnet")
@@ -56,29 +116,45 @@ def resnet() -> Recipe:
 
 @RECIPES.register("rawnet2")
 def rawnet2() -> Recipe:
-    """RawNet2 on the waveform, windows of 64,600 samples."""
-    training = replace(AASIST_TRAINING, batch_size=32)
-    window_s = WINDOW_SAMPLES / 16000
-    return single_recipe("rawnet2", "waveform", "RawNet2 on the waveform", training, window_s)
+    """RawNet2, the baseline of ASVspoof 2021: first windows of 64,600 samples, a constant rate."""
+    training = replace(AASIST_TRAINING, batch_size=32, min_learning_rate=1e-4, windows="first")
+    description = "RawNet2 on the waveform, the ASVspoof 2021 baseline"
+    return single_recipe("rawnet2", "waveform", description, training, WINDOW_S, "first", published=True)
+
+
+@RECIPES.register("rawnet2_house")
+def rawnet2_house() -> Recipe:
+    """RawNet2 with blocks as its paper draws them and our settings: random windows, a cosine."""
+    training = replace(AASIST_TRAINING, batch_size=32, drop_last=False, tiled_from="anywhere", precision="auto")
+    description = "RawNet2 on the waveform, house settings"
+    return replace(single_recipe("rawnet2", "waveform", description, training, WINDOW_S), name="rawnet2_house")
 
 
 @RECIPES.register("aasist")
 def aasist() -> Recipe:
-    """AASIST on the waveform, windows of 64,600 samples, published settings."""
-    return single_recipe("aasist", "waveform", "AASIST on the waveform", AASIST_TRAINING, WINDOW_SAMPLES / 16000)
+    """AASIST on the waveform, windows of 64,600 samples, published settings; dev is judged by the first window."""
+    return single_recipe("aasist", "waveform", "AASIST on the waveform", AASIST_TRAINING, WINDOW_S, "first")
 
 
 @RECIPES.register("aasist_l")
 def aasist_l() -> Recipe:
     """AASIST-L, the light variant of AASIST, with its settings."""
-    return single_recipe(
-        "aasist_l", "waveform", "AASIST-L on the waveform", AASIST_TRAINING, WINDOW_SAMPLES / 16000
-    )
+    return single_recipe("aasist_l", "waveform", "AASIST-L on the waveform", AASIST_TRAINING, WINDOW_S, "first")
+
+
+@RECIPES.register("aasist_2025c")
+def aasist_2025c() -> Recipe:
+    """AASIST as the sharpness paper trains it: always the first 64,600 samples, and its seed."""
+    alone = aasist()
+    training = replace(alone.training, windows="first", drop_last=False)
+    description = "AASIST on first windows, as in the sharpness paper"
+    return replace(alone, name="aasist_2025c", description=description, training=training, seed=666)
 
 
 @RECIPES.register("joint_training")
 def joint_training() -> Recipe:
-    """The baseline of the first mixture paper: one LCNN, all domains drawn equally."""
-    training = replace(LCNN_TRAINING, balance=("label", "domain"))
-    alone = single_recipe("lcnn", "log_mel", "One LCNN trained on all domains together, drawn equally", training)
-    return replace(alone, name="joint_training")
+    """The baseline of the first mixture paper: one LCNN, all domains; that they are drawn equally is ours."""
+    plan = lcnn()
+    training = replace(plan.training, balance=("label", "domain"))
+    description = "One LCNN trained on all domains together, drawn equally"
+    return replace(plan, name="joint_training", description=description, training=training)

@@ -24,6 +24,11 @@ def smoothed_cross_entropy(
     return binary_cross_entropy_with_logits(logits.float(), smoothed, weights)
 
 
+def probability_difference(logits: Tensor) -> Tensor:
+    """Probability of bona fide minus that of spoof: the logit of a cross-entropy that is given softmax outputs."""
+    return torch.tanh(logits / 2)
+
+
 def mixture_loss(
     logits: Tensor,
     expert_logits: Tensor,

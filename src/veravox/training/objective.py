@@ -12,7 +12,7 @@ from veravox.models.detector import Detector
 from veravox.models.mixture import LEAST_WINDOWS, no_gradient_of, running_statistics
 from veravox.models.routers import load_imbalance
 from veravox.training.division import Division
-from veravox.training.losses import expert_losses, gate_entropy, mixture_loss, own_losses
+from veravox.training.losses import expert_losses, gate_entropy, mixture_loss, own_losses, probability_difference
 from veravox.training.masking import FeatureMasks
 from veravox.training.ranks import Ranks
 from veravox.training.recipe import Stage, Training
@@ -153,12 +153,18 @@ class Objective:
             share = heard if self.training.class_weights is None else heard * self._class_weights(targets)[:, None]
             # Gradients are averaged over processes; this makes it the mean over all their windows.
             counts = self.ranks.total(share.sum(dim=0).float()) / self.ranks.count
-            return own_losses(expert_logits, targets, smoothing, share, counts).sum()
+            return own_losses(self._in_loss(expert_logits), targets, smoothing, share, counts).sum()
         with _precision(self.training.precision, self.device):
             logits, expert_logits, gate_weights, gate_logits = self.model(windows, numbers)
         if self.stage.trains == "experts":
-            return expert_losses(expert_logits, targets, smoothing, self._trial_weights(targets)).sum()
+            return expert_losses(
+                self._in_loss(expert_logits), targets, smoothing, self._trial_weights(targets)
+            ).sum()
         return self._joint(logits, expert_logits, gate_weights, gate_logits, targets)
+
+    def _in_loss(self, logits: Tensor) -> Tensor:
+        """What the cross-entropy takes for logits: the difference of probabilities, where the recipe says so."""
+        return logits if self.training.loss == "logits" else probability_difference(logits)
 
     def _class_weights(self, targets: Tensor) -> Tensor:
         assert self.training.class_weights is not None
@@ -178,10 +184,12 @@ class Objective:
     ) -> Tensor:
         training, weight = self.training, self.training.mixture_loss_weight
         if not weight:
-            logits, weight = (gate_weights * expert_logits.detach()).sum(dim=1), 1.0
+            logits, weight = self.detector.mixture.mixed(gate_weights, expert_logits.detach()), 1.0
+        if self.detector.mixture.mixing == "logits":
+            logits = self._in_loss(logits)
         loss = mixture_loss(
             logits,
-            expert_logits,
+            self._in_loss(expert_logits),
             targets,
             training.label_smoothing,
             training.expert_loss_weight,

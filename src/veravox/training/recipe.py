@@ -33,20 +33,27 @@ class Training:
     Args:
         epochs: at most this many.
         batch_size: windows, over all processes.
-        learning_rate, min_learning_rate: start and end of the cosine.
+        learning_rate, min_learning_rate: start and end of the cosine; a constant rate where they are equal.
+        halving_epochs: halve the rate after each so many epochs, in place of the cosine; None for the cosine.
         gate_learning_rate: of the gate and projections in a joint stage; None for the same.
         learning_rates: of single parts, an expert, `experts`, `gate`, `front_ends`; the most specific holds.
         optimiser: `adamw`, or `adam`, whose weight decay is part of the gradient.
         weight_decay: decoupled in AdamW.
         label_smoothing: mass spread over both classes.
+        loss: cross-entropy of the `logits`; or, as in the code of 2025a, of `softmax` outputs taken for logits, a
+            second softmax that bounds what one trial can cost.
         class_weights: of spoof and of bona fide trials in the loss, whose weighted mean it is; None weighs alike.
         gradient_clip: largest gradient norm of one expert, or of the gate; 0 for none.
         patience: epochs without a better dev EER before a stage stops.
         draws: trials an epoch; None for as many as there are.
+        windows: a `random` window of each trial drawn, or always its `first`.
+        tiled_from: where the repetitions of a trial shorter than a window begin: `anywhere`, or at its `start`.
         balance: columns whose combined values are drawn equally often.
         nested: draw values of the first of these columns equally often, within one those of the second, ...: with
             `(label, source)` both labels alike, and within a label all sources, however many there are.
         choose: keep the weights of the `best` epoch on dev, or of the `last`.
+        replacement: draw trials with replacement, so that an epoch leaves some out.
+        drop_last: leave out an epoch's last batch where it would be smaller, unless it is the only one.
         mixture_loss_weight: of the mixture's loss in a joint stage; at 0 it still teaches the gate, but no expert.
         expert_loss_weight: of the mean of the experts' own losses in a joint stage.
         gate_entropy_weight: of the gate's mean entropy; positive sharpens its decisions, negative spreads them.
@@ -66,18 +73,24 @@ class Training:
     batch_size: int = 64
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-5
+    halving_epochs: int | None = None
     gate_learning_rate: float | None = None
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     optimiser: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
+    loss: Literal["logits", "softmax"] = "logits"
     class_weights: tuple[float, float] | None = None
     gradient_clip: float = 5.0
     patience: int = 10
     draws: int | None = None
+    windows: Literal["random", "first"] = "random"
+    tiled_from: Literal["anywhere", "start"] = "anywhere"
     balance: tuple[str, ...] = ("label",)
     nested: bool = False
     choose: Literal["best", "last"] = "best"
+    replacement: bool = False
+    drop_last: bool = False
     mixture_loss_weight: float = 1.0
     expert_loss_weight: float = 0.0
     gate_entropy_weight: float = 0.0
@@ -100,6 +113,10 @@ class Training:
             SharpnessAware(**self.sharpness)
         if self.epochs < 1 or self.batch_size < 2 or self.patience < 1:
             raise ConfigurationError("training: epochs and patience must be at least 1, batch_size at least 2")
+        if self.halving_epochs is not None and self.halving_epochs < 1:
+            raise ConfigurationError(
+                f"training: halving_epochs must be at least 1, not {self.halving_epochs}; use null for a cosine"
+            )
         if not 0 <= self.label_smoothing < 1:
             raise ConfigurationError(f"training: label_smoothing must be in [0, 1), not {self.label_smoothing}")
         if self.class_weights is not None:
@@ -129,6 +146,8 @@ class Training:
             )
         if not 0 <= self.cache_share <= 1:
             raise ConfigurationError(f"training: cache_share must be in [0, 1], not {self.cache_share}")
+        if self.nested and self.replacement:
+            raise ConfigurationError("training: nested draws are without replacement; set one of the two")
         if self.domains and self.partition:
             raise ConfigurationError("training: either domains or partition divide the trials, not both")
 

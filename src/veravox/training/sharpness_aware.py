@@ -25,6 +25,8 @@ class SharpnessAware:
             and reuses what it learned between; `esam` perturbs a random `share` of the parameters (give it half
             a batch as `ascent_loss`); `friendly` perturbs along what is special to the batch.
         adaptive: scale the perturbation by the weights' own size (ASAM); then rho is about ten times larger.
+        scaled: which parameters `adaptive` scales: `all`, or, as its authors' code, the `weights`, those whose
+            names hold that word; biases move plainly then.
         leave_out: not perturbed: `norms`, `biases`, or parts of parameter names such as `gate` or `front_ends`.
         length_over: the perturbation has length rho over `all` parameters, or over each `group` (such as each
             expert) by itself.
@@ -50,6 +52,7 @@ class SharpnessAware:
     rho: float = 0.05
     method: Literal["sam", "gsam", "looksam", "esam", "friendly"] = "sam"
     adaptive: bool = False
+    scaled: Literal["all", "weights"] = "all"
     leave_out: tuple[str, ...] = ()
     length_over: Literal["all", "group"] = "all"
     across: Literal["global", "local"] = "global"
@@ -133,7 +136,7 @@ def sharpness_aware_step(
         loss_of_batch: gives the scalar loss of the batch and calls no backward; of several (micro-batches, equally
             large) the mean counts, in both passes.
         rho: length of the perturbation.
-        model: needed for `leave_out`, for a `local` perturbation, and for micro-batches under a parallel wrapper;
+        model: for `leave_out`, `scaled`, a `local` perturbation, and micro-batches under a parallel wrapper;
             otherwise every module that is called is watched.
         ascent_loss: the loss that the perturbation climbs, e.g. of half the batch; then that is pass 1.
         scaler: scales both losses; unscaled, stepped and updated here.

@@ -199,10 +199,11 @@ class SharpnessStep:
             means = self.memory.get("vectors", {})
             self.vectors = take_mean_away(self.parameters, means, options.decay, options.sigma)
         lengths = []
+        scaled = self._scaled()
         for part in parts:
             part.parameters = [parameter for parameter in part.parameters if parameter.grad is not None]
             if options.adaptive:
-                for parameter in part.parameters:
+                for parameter in filter(scaled, part.parameters):
                     _gradient(parameter).mul_(parameter.abs().add_(options.eta))
             lengths.append(length_of([_gradient(parameter) for parameter in part.parameters]))
         known = [length for length in lengths if length is not None]
@@ -215,9 +216,18 @@ class SharpnessStep:
             factor = torch.where(length > 0, part.rho / length, torch.zeros_like(length))
             for parameter in part.parameters:
                 uphill = _gradient(parameter)
-                if options.adaptive:
+                if options.adaptive and scaled(parameter):
                     uphill.mul_(parameter.abs().add_(options.eta))
                 parameter.add_(uphill.mul_(factor.to(uphill.device)))
+
+    def _scaled(self) -> Callable[[nn.Parameter], bool]:
+        """Whether the adaptive step scales a parameter by its size."""
+        if not self.options.adaptive or self.options.scaled == "all":
+            return lambda parameter: True
+        if self.model is None:
+            raise TrainingError("scaled='weights' goes by names; pass model= to the sharpness-aware step")
+        weights = {id(parameter) for name, parameter in self.model.named_parameters() if "weight" in name}
+        return lambda parameter: id(parameter) in weights
 
     def _gradients(self) -> list[Tensor | None]:
         """A copy, as the move uses the gradients up."""

@@ -45,7 +45,7 @@ class Steps:
     ) -> None:
         self.run, self.stage, self.training, self.optimiser, self.groups = run, stage, training, optimiser, groups
         window = run.recipe.detector.window_samples
-        policy = WindowPolicy("random", window, window, SAMPLE_RATE_HZ)
+        policy = WindowPolicy(training.windows, window, window, SAMPLE_RATE_HZ, training.tiled_from)
         division = run.divisions[run.position["stage"]]
         index, masks = run.position["stage"], run.recipe.feature_masks()
         dataset: TrainingWindows | CachedWindows = TrainingWindows(
@@ -73,6 +73,8 @@ class Steps:
             run.ranks.count,
             self._pairing(division),
             training.nested,
+            training.replacement,
+            training.drop_last,
         )
         self.loader = training_loader(dataset, self.sampler, 0 if training.cache_copies else run.workers)
         self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
@@ -144,7 +146,12 @@ class Steps:
                 nn.utils.clip_grad_norm_(parameters, self.training.gradient_clip)
 
     def _schedule(self) -> None:
-        """Cosine from the learning rate to the smallest, over the stage's steps."""
+        """Cosine from the learning rate to the smallest over the stage's steps, or halved every so many epochs."""
+        if self.training.halving_epochs is not None:
+            share = 0.5 ** (self.run.position["epoch"] // self.training.halving_epochs)
+            for group, (_, rate) in zip(self.optimiser.param_groups, self.groups.values(), strict=True):
+                group["lr"] = rate * share
+            return
         total = self.training.epochs * len(self.sampler)
         done = self.run.position["epoch"] * len(self.sampler) + self.run.position["batch"]
         share = 0.5 * (1.0 + math.cos(math.pi * done / max(total, 1)))

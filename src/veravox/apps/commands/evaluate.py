@@ -63,6 +63,9 @@ def command(
     asv_scores: Annotated[
         Path | None, typer.Option(help="Speaker verification scores, for t-DCF and t-EER.")
     ] = None,
+    asv_point: Annotated[
+        str, typer.Option(help="Where the t-DCF holds the ASV: at its EER, counted or official (as ASVspoof).")
+    ] = "counted",
     joint_scores: Annotated[
         Path | None, typer.Option(help="Joint scores (target, nontarget, spoof) of the whole system, for a-DCF.")
     ] = None,
@@ -163,6 +166,7 @@ def command(
             llr=llr or None,
             cost=cost,
             asv=asv,
+            asv_point=asv_point,  # type: ignore[arg-type]
             joint=read_asv_scores(joint_scores) if joint_scores else None,
             eer_form=eer_form,  # type: ignore[arg-type]
             segments=Segments.read(segments) if segments else None,
@@ -186,7 +190,7 @@ def command(
             confidence,
             seed,
             (fitted, None),
-            Terms(cost, asv=asv, eer_form=eer_form),  # type: ignore[arg-type]
+            Terms(cost, asv=asv, eer_form=eer_form, asv_point=asv_point),  # type: ignore[arg-type]
             llr or None,
         )
     for message in result.warnings:

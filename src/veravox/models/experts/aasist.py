@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from veravox.errors import ConfigurationError
+from veravox.models.batch_norm import BatchNorm
 from veravox.models.convolution import Convolution
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
 from veravox.models.graphs import SpectroTemporalGraph
@@ -45,7 +46,7 @@ class SincMagnitude(nn.Module):
         return outputs.view(len(windows), POOL * POOL, -1, outputs.shape[-1]).abs().amax(dim=1).unsqueeze(1)
 
 
-def _convolve(inputs: Tensor, convolution: nn.Conv2d, normalise: nn.BatchNorm2d) -> Tensor:
+def _convolve(inputs: Tensor, convolution: nn.Conv2d, normalise: BatchNorm) -> Tensor:
     """Convolution and batch norm; in evaluation mode the norm is folded into the kernel."""
     if normalise.training:
         return normalise(convolution(inputs))
@@ -67,9 +68,9 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, size_in: int, size_out: int, first: bool = False, pool: bool = True) -> None:
         super().__init__()
-        self.discarded = None if first else nn.BatchNorm2d(size_in).requires_grad_(False)
+        self.discarded = None if first else BatchNorm(size_in).requires_grad_(False)
         self.enter = Convolution(size_in, size_out, (2, 3), rows=1)
-        self.normalise = nn.BatchNorm2d(size_out)
+        self.normalise = BatchNorm(size_out)
         self.leave = Convolution(size_out, size_out, (2, 3), rows=0)
         self.skip = Convolution(size_in, size_out, (1, 3), rows=0) if size_in != size_out else None
         self.pool = pool
@@ -110,7 +111,7 @@ class _AASIST(Expert):
             )
         self.window_samples = None if any_length else WINDOW_SAMPLES
         self.listen = SincMagnitude()
-        self.normalise = nn.BatchNorm2d(1)
+        self.normalise = BatchNorm(1)
         self.encoder = encoder(widths)
         self.graph = SpectroTemporalGraph(widths[1], hidden, SINC_FILTERS // POOL, shares)
         self.embedding_size = self.graph.embedding_size

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from veravox.errors import ConfigurationError
+from veravox.models.batch_norm import BatchNorm
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
 
 LEAST = 8
@@ -56,6 +59,7 @@ class LCNN(Expert):
 
     Args:
         width: all channel counts times this; 1 is the published network.
+        start: of linear layers: `torch`'s default, or `xavier`, uniform with biases of 0.01, as published.
 
     Source:
         The experts of the mixture papers; trunk after Lavrentyeva et al., STC Antispoofing Systems, 2019.
@@ -65,7 +69,12 @@ class LCNN(Expert):
         "local spectro-temporal patterns, the strongest of each region; keeps a coarse time-frequency map"
     )
 
-    def __init__(self, width: float = 1.0, feature_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self,
+        width: float = 1.0,
+        start: Literal["torch", "xavier"] = "torch",
+        feature_shape: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
         if feature_shape is not None and (len(feature_shape) != 2 or min(feature_shape) < LEAST):
             raise ConfigurationError(
@@ -79,20 +88,20 @@ class LCNN(Expert):
             *_convolution(1, 2 * c32, 5),
             nn.MaxPool2d(2),
             *_convolution(c32, 2 * c32, 1),
-            nn.BatchNorm2d(c32),
+            BatchNorm(c32),
             *_convolution(c32, 2 * c48, 3),
             nn.MaxPool2d(2),
-            nn.BatchNorm2d(c48),
+            BatchNorm(c48),
             *_convolution(c48, 2 * c48, 1),
-            nn.BatchNorm2d(c48),
+            BatchNorm(c48),
             *_convolution(c48, 2 * c64, 3),
             nn.MaxPool2d(2),
             *_convolution(c64, 2 * c64, 1),
-            nn.BatchNorm2d(c64),
+            BatchNorm(c64),
             *_convolution(c64, 2 * c32, 3),
-            nn.BatchNorm2d(c32),
+            BatchNorm(c32),
             *_convolution(c32, 2 * c32, 1),
-            nn.BatchNorm2d(c32),
+            BatchNorm(c32),
             *_convolution(c32, 2 * c32, 3),
             nn.AdaptiveMaxPool2d((16, 8)),
         )
@@ -100,6 +109,10 @@ class LCNN(Expert):
         self.embed = nn.Sequential(nn.Flatten(), nn.Linear(c32 * 16 * 8, 2 * c64), MaxFeatureMap())
         self.normalise = nn.BatchNorm1d(c64)
         self.head = nn.Linear(c64, 2)
+        if start == "xavier":
+            for layer in (one for one in self.modules() if isinstance(one, nn.Linear)):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.constant_(layer.bias, 0.01)
 
     def forward(self, features: Tensor) -> ExpertOutput:
         embeddings = self.embed(self.trunk(features.unsqueeze(1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from veravox.errors import ConfigurationError
+from veravox.models.batch_norm import BatchNorm
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput
 from veravox.models.experts.lcnn import MaxFeatureMap
 
@@ -17,7 +18,7 @@ def _convolution(channels_in: int, channels_out: int, kernel: int) -> list[nn.Mo
 
 
 def _normalise(channels: int) -> nn.Module:
-    return nn.BatchNorm2d(channels, affine=False)
+    return BatchNorm(channels, affine=False)
 
 
 @EXPERTS.register("lcnn_lstm")

@@ -56,7 +56,8 @@ class RawNet2(Expert):
             weights want that; else normalised and activated first, as the paper draws it.
 
     Source:
-        Tak et al., End-to-End Anti-Spoofing with RawNet2, ICASSP 2021, with its fixed mel-spaced filters.
+        The RawNet2 baseline of ASVspoof 2021 (code): 20 fixed filters of 1025 taps, blocks of 20 and 128;
+        after Tak et al., End-to-End Anti-Spoofing with RawNet2, ICASSP 2021, whose own code has other sizes.
     """
 
     inductive_bias = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from veravox.errors import ConfigurationError
+from veravox.models.batch_norm import BatchNorm
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
 
 
@@ -15,16 +16,14 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(channels_out),
+            BatchNorm(channels_out),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels_out),
+            BatchNorm(channels_out),
         )
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels_out:
-            self.skip = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out)
-            )
+            self.skip = nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, bias=False), BatchNorm(channels_out))
         self.stride = stride
         self.activate = nn.ReLU(inplace=True)
 
@@ -68,7 +67,7 @@ class ResNet(Expert):
             raise ConfigurationError(f"expert 'resnet': widths {widths} and depths {depths} must be of one length")
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(widths[0]),
+            BatchNorm(widths[0]),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, stride=2, padding=1),
         )

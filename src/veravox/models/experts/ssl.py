@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from veravox.errors import ConfigurationError
+from veravox.models.batch_norm import BatchNorm
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
 from veravox.models.experts.aasist import POOL, encoder
 from veravox.models.graphs import SpectroTemporalGraph
@@ -33,11 +34,11 @@ class GraphHead(nn.Module):
         if frames < POOL:
             raise ConfigurationError(f"expert 'ssl': head 'aasist' needs at least {POOL} frames, not {frames}")
         self.project = nn.Linear(size, hidden)
-        self.first_normalise = nn.BatchNorm2d(1)
+        self.first_normalise = BatchNorm(1)
         self.encoder = encoder((32, 64), pool=False)
-        self.normalise = nn.BatchNorm2d(64)
+        self.normalise = BatchNorm(64)
         self.attend = nn.Sequential(
-            nn.Conv2d(64, 128, 1), nn.SELU(inplace=True), nn.BatchNorm2d(128), nn.Conv2d(128, 64, 1)
+            nn.Conv2d(64, 128, 1), nn.SELU(inplace=True), BatchNorm(128), nn.Conv2d(128, 64, 1)
         )
         self.graph = SpectroTemporalGraph(64, 32, hidden // POOL, (0.5, 0.5, 0.5))
         self.embedding_size = self.graph.embedding_size

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from veravox.models.front_ends import FRONT_ENDS, FrontEnd
-from veravox.models.front_ends.log_mel import PowerSpectrum, check_bands, pre_emphasise, triangular_filters
+from veravox.models.front_ends.log_mel import PowerSpectrum, check_bands, pre_emphasise, triangles
+
+FLOOR = torch.finfo(torch.float32).eps
 
 
 def cosine_basis(size: int) -> Tensor:
@@ -29,8 +31,11 @@ def deltas(features: Tensor) -> Tensor:
 class LFCC(FrontEnd):
     """LFCC, deltas and double deltas, shape (B, 3 x coefficients, T); c0 is replaced by the log energy.
 
+    As published: zeros beyond the edges; only the bins below `max_frequency_hz` count, also for the energy, which
+    is divided by the size of the FFT; the filters are spread over these bins as if the last lay at that frequency.
+
     Source:
-        ASVspoof 2021 LFCC baselines: frame 320, hop 160, FFT 1024, 20 linear filters to 4 kHz, 60 dimensions.
+        The LFCC-LCNN baseline of ASVspoof 2021 (code): frame 320, hop 160, FFT 1024, 20 linear filters to 4 kHz.
     """
 
     hears = "smooth spectral envelope and its speed of change up to 4 kHz; blind above it and to phase"
@@ -48,19 +53,19 @@ class LFCC(FrontEnd):
         pre_emphasis: float = 0.97,
     ) -> None:
         super().__init__()
-        self.power = PowerSpectrum(fft, frame, hop)
+        self.power = PowerSpectrum(fft, frame, hop, beyond="constant")
         self.pre_emphasis = pre_emphasis
         check_bands(coefficients, 0.0, max_frequency_hz, sample_rate_hz)
+        self.bins = int(max_frequency_hz / (sample_rate_hz / 2) * (fft // 2 + 1))
         edges = torch.linspace(0.0, max_frequency_hz, coefficients + 2, dtype=torch.float64)
-        filters = triangular_filters(edges, fft // 2 + 1, sample_rate_hz).float()
-        self.register_buffer("filters", filters, persistent=False)
+        grid = torch.linspace(0.0, max_frequency_hz, self.bins, dtype=torch.float64)
+        self.register_buffer("filters", triangles(edges, grid).float(), persistent=False)
         self.register_buffer("basis", cosine_basis(coefficients), persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
-        power = self.power(pre_emphasise(windows, self.pre_emphasis))
-        bands = torch.log10(torch.matmul(self.filters, power) + 1e-8)
-        cepstra = torch.matmul(self.basis, bands)
-        energy = torch.log10(power.sum(dim=1, keepdim=True) + 1e-8)
+        power = self.power(pre_emphasise(windows, self.pre_emphasis))[:, : self.bins]
+        cepstra = torch.matmul(self.basis, torch.log10(torch.matmul(self.filters, power) + FLOOR))
+        energy = torch.log10(power.sum(dim=1, keepdim=True) / self.power.fft + FLOOR)
         static = torch.cat([energy, cepstra[:, 1:]], dim=1)
         speed = deltas(static)
         return torch.cat([static, speed, deltas(speed)], dim=1)

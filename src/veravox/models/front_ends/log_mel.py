@@ -21,7 +21,11 @@ def mel_to_hertz(mel: Tensor) -> Tensor:
 
 def triangular_filters(edges_hz: Tensor, bins: int, sample_rate_hz: int) -> Tensor:
     """Triangles of height 1 between consecutive edges, shape (edges - 2, bins)."""
-    frequencies = torch.linspace(0, sample_rate_hz / 2, bins, dtype=edges_hz.dtype)
+    return triangles(edges_hz, torch.linspace(0, sample_rate_hz / 2, bins, dtype=edges_hz.dtype))
+
+
+def triangles(edges_hz: Tensor, frequencies: Tensor) -> Tensor:
+    """The same at any frequencies, shape (edges - 2, frequencies)."""
     lower, centre, upper = (edges_hz[i : len(edges_hz) - 2 + i, None] for i in range(3))
     rising = (frequencies - lower) / (centre - lower)
     falling = (upper - frequencies) / (upper - centre)
@@ -50,24 +54,31 @@ def check_bands(bands: int, min_frequency_hz: float, max_frequency_hz: float, sa
         )
 
 
-def pre_emphasise(windows: Tensor, coefficient: float) -> Tensor:
-    """y[n] = x[n] - coefficient x[n-1]; the first sample stays."""
+def pre_emphasise(windows: Tensor, coefficient: float, reflect: bool = False) -> Tensor:
+    """y[n] = x[n] - coefficient x[n-1]; the first sample stays, or x[1] stands before it if they reflect."""
+    if reflect:
+        windows = torch.cat([windows[:, 1:2], windows], dim=1)
+        return windows[:, 1:] - coefficient * windows[:, :-1]
     return torch.cat([windows[:, :1], windows[:, 1:] - coefficient * windows[:, :-1]], dim=1)
 
 
 class PowerSpectrum(nn.Module):
-    """Power of a Hamming-windowed STFT, centred frames: (B, S) to (B, fft // 2 + 1, S // hop + 1)."""
+    """Power of a Hamming-windowed STFT, centred frames: (B, S) to (B, fft // 2 + 1, S // hop + 1).
+
+    Args:
+        beyond: what lies beyond the edges: `reflect`, or `constant` for zeros.
+    """
 
     window: Tensor
 
-    def __init__(self, fft: int, frame: int, hop: int) -> None:
+    def __init__(self, fft: int, frame: int, hop: int, beyond: str = "reflect") -> None:
         super().__init__()
         if not 0 < frame <= fft or hop < 1:
             raise ConfigurationError(
                 f"a spectrum needs a frame from 1 to its fft, and a hop from 1; not fft {fft}, frame {frame}, "
                 f"hop {hop}"
             )
-        self.fft, self.frame, self.hop = fft, frame, hop
+        self.fft, self.frame, self.hop, self.beyond = fft, frame, hop, beyond
         self.register_buffer("window", torch.hamming_window(frame, periodic=True), persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -77,7 +88,7 @@ class PowerSpectrum(nn.Module):
                 "window_s"
             )
         spectrum = torch.stft(
-            windows.float(), self.fft, self.hop, self.frame, self.window, center=True, return_complex=True
+            windows.float(), self.fft, self.hop, self.frame, self.window, True, self.beyond, return_complex=True
         )
         return spectrum.real.square() + spectrum.imag.square()
 
@@ -85,6 +96,10 @@ class PowerSpectrum(nn.Module):
 @FRONT_ENDS.register("log_mel")
 class LogMel(FrontEnd):
     """Log-mel spectrogram; each band's mean over time is removed, which also removes its level and channel.
+
+    Args:
+        reflect: pre-emphasis takes the second sample for the one before the first, as the mixture papers' code;
+            otherwise the first sample stays as it is. Only the first two frames tell it.
 
     Source:
         Settings of the mixture papers: 80 bands, FFT 512, window 400, hop 160, 20-7600 Hz, pre-emphasis 0.97.
@@ -106,15 +121,16 @@ class LogMel(FrontEnd):
         max_frequency_hz: float = 7600.0,
         pre_emphasis: float = 0.97,
         remove_mean: bool = True,
+        reflect: bool = False,
     ) -> None:
         super().__init__()
         self.power = PowerSpectrum(fft, frame, hop)
-        self.pre_emphasis, self.remove_mean = pre_emphasis, remove_mean
+        self.pre_emphasis, self.remove_mean, self.reflect = pre_emphasis, remove_mean, reflect
         check_bands(bands, min_frequency_hz, max_frequency_hz, sample_rate_hz)
         filters = mel_filters(bands, fft // 2 + 1, sample_rate_hz, min_frequency_hz, max_frequency_hz)
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
-        features = torch.matmul(self.filters, self.power(pre_emphasise(windows, self.pre_emphasis)))
+        features = torch.matmul(self.filters, self.power(pre_emphasise(windows, self.pre_emphasis, self.reflect)))
         features = torch.log(features + 1e-6)
         return features - features.mean(dim=2, keepdim=True) if self.remove_mean else features

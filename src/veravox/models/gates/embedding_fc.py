@@ -41,6 +41,7 @@ class EmbeddingGate(Gate):
 
     def forward(self, seen: Tensor) -> Tensor:
         entered = torch.einsum("bed,efd->bef", seen, self.enter_weight) + self.enter_bias
-        parts = self.activate(self.normalise(entered.flatten(0, 1))).view_as(entered)  # (B, E, F)
+        # The shared norm meets experts one by one, as published: while training, each by its own batch.
+        parts = self.activate(torch.stack([self.normalise(one) for one in entered.unbind(1)], dim=1))  # (B, E, F)
         common = parts.prod(dim=1) * self.interaction
         return self.weigh(torch.cat([parts.flatten(1), common], dim=1))
