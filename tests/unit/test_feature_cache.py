@@ -137,6 +137,20 @@ def test_nested_balance_draws_labels_alike_and_sources_alike_within_them():
     assert drawn == {"a": 30, "b": 30, "c": 20, "d": 20, "e": 20}
     assert not np.array_equal(sampler.order(0), sampler.order(1))
     assert np.array_equal(sampler.order(3), sampler.order(3))
+    by_root = EpochSampler(Protocol(frame), ("label", "source"), 12000, 12, 0, nested=True, power=0.5)
+    drawn = collections.Counter(sources[index] for index in by_root.order(0))
+    assert drawn["a"] + drawn["b"] == 6000
+    assert drawn["a"] / drawn["b"] == pytest.approx(29**0.5, rel=0.15)
+    assert drawn["c"] == pytest.approx(2000, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["training.cache_copies=-1", "training.cache_share=1.5", "training.size_power=2", "stages.experts.nested=1"],
+)
+def test_settings_that_cannot_be_are_refused(setting):
+    with pytest.raises(ConfigurationError):
+        change(recipe("veravox_small"), [setting])
 
 
 def small_recipe():

@@ -47,13 +47,13 @@ def weights_of(folder):
 
 def test_a_run_leaves_checkpoint_metrics_events_dev_scores_and_its_recipe(tmp_path, data):
     lines: list[str] = []
-    checkpoint = fit(tiny_recipe(), *data, tmp_path / "run", workers=0, say=lines.append)
+    checkpoint = fit(change(tiny_recipe(), ["seed=1"]), *data, tmp_path / "run", workers=0, say=lines.append)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"detector.safetensors", "metrics.jsonl", "events", "dev_scores.csv", "recipe.yaml"} <= names
     records = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [record["stage"] for record in records] == ["experts", "experts", "joint"]
     assert all(0 <= record["dev_eer"] <= 1 and record["train_loss"] > 0 for record in records)
-    assert read_recipe(tmp_path / "run/recipe.yaml").to_dict() == tiny_recipe().to_dict()
+    assert read_recipe(tmp_path / "run/recipe.yaml").to_dict() == change(tiny_recipe(), ["seed=1"]).to_dict()
     again = read_checkpoint(tmp_path / "run")
     assert again.calibration == checkpoint.calibration
     assert again.calibration is not None

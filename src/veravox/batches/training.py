@@ -177,6 +177,7 @@ class EpochSampler(Sampler[list[Draw]]):
         protocol: the training trials.
         balance: columns whose combined values are the strata; empty for none.
         nested: values of the first column give the same number each; within one, values of the second do; ...
+        power: where it is not 0, values below the first column are drawn in proportion to their size, to it.
         draws: trials an epoch, over all ranks.
         batch_size: over all ranks; the last batch may be smaller, unless it is dropped.
         seed: of the run.
@@ -199,6 +200,7 @@ class EpochSampler(Sampler[list[Draw]]):
         nested: bool = False,
         replacement: bool = False,
         drop_last: bool = False,
+        power: float = 0.0,
     ) -> None:
         protocol.require(*balance)
         if draws < 1 or batch_size < ranks:
@@ -209,7 +211,7 @@ class EpochSampler(Sampler[list[Draw]]):
             strata.setdefault(key, []).append(index)
         order = sorted(strata, key=lambda key: tuple(str(value) for value in key))
         self.strata = [np.array(strata[key]) for key in order]
-        self.nested = _nest(order) if nested and balance else None
+        self.nested, self.power = _nest(order) if nested and balance else None, power
         self.draws, self.batch_size, self.seed = draws, batch_size, seed
         self.rank, self.ranks, self.pairing = rank, ranks, pairing
         self.replacement, self.drop_last = replacement, drop_last
@@ -227,7 +229,7 @@ class EpochSampler(Sampler[list[Draw]]):
         """Indices of the epoch's trials, shape (draws,)."""
         rng = np.random.default_rng((self.seed, epoch, 0xD7A3))
         if self.nested is not None:
-            return _drawn_from(self.nested, self.strata, self.draws, rng)
+            return _drawn_from(self.nested, self.strata, self.draws, rng, self.power)
         share = -(-self.draws // len(self.strata))
         columns = []
         for members in self.strata:
@@ -267,20 +269,36 @@ def _nest(keys: Sequence[tuple[Any, ...]], first: int = 0, depth: int = 0) -> Ne
     return found
 
 
-def _drawn_from(nest: Nest, strata: Sequence[np.ndarray], draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Trials of a nest, shape (draws,): its parts take turns in a random order, and so do theirs."""
+def _size(nest: Nest, strata: Sequence[np.ndarray]) -> int:
+    return len(strata[nest]) if isinstance(nest, int) else sum(_size(part, strata) for part in nest)
+
+
+def _drawn_from(
+    nest: Nest,
+    strata: Sequence[np.ndarray],
+    draws: int,
+    rng: np.random.Generator,
+    power: float = 0.0,
+    depth: int = 0,
+) -> np.ndarray:
+    """Trials of a nest, shape (draws,): its parts take turns in a random order, and so do theirs.
+
+    Below the first column, a part of n trials is drawn in proportion to n ** power, where that is not 0.
+    """
     if isinstance(nest, int):
         members = strata[nest]
         rounds = [rng.permutation(members) for _ in range(-(-draws // len(members)))]
         return np.concatenate(rounds)[:draws] if rounds else members[:0]
     turns = -(-draws // len(nest))
-    order = (
-        np.concatenate([rng.permutation(len(nest)) for _ in range(turns)])[:draws] if turns else np.zeros(0, int)
-    )
+    rounds = [rng.permutation(len(nest)) for _ in range(turns)] or [np.zeros(0, dtype=np.int64)]
+    order = np.concatenate(rounds)[:draws]
+    if power and depth:
+        shares = np.array([_size(part, strata) for part in nest], dtype=np.float64) ** power
+        order = rng.choice(len(nest), draws, p=shares / shares.sum())
     found = np.empty(draws, dtype=np.int64)
     for index, part in enumerate(nest):
         own = order == index
-        found[own] = _drawn_from(part, strata, int(own.sum()), rng)
+        found[own] = _drawn_from(part, strata, int(own.sum()), rng, power, depth + 1)
     return found
 
 

@@ -49,9 +49,10 @@ HEADS = Training(
     draws=25600,
     balance=("label", "source"),
     nested=True,
+    size_power=0.5,
     choose="last",
     cache_copies=2,
-    cache_share=0.6,
+    cache_share=0.5,
 )
 """Both labels alike, and all sources within them; a fixed number of steps, since dev chose the design already."""
 

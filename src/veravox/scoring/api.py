@@ -20,7 +20,7 @@ from veravox.scoring.engine import SPEECH_FRAME, Judged, judge, speech_shares
 from veravox.scoring.verdict import Judge, Verdict
 from veravox.tables import EXPERT_PREFIX, FAILURE_SCHEMA, GATE_PREFIX, WINDOW_SCHEMA, Calibration, Protocol, Scores
 
-DEFAULT_DETECTOR = "mile-slim"
+DEFAULT_DETECTOR = "veravox-base"
 BLOCK_TRIALS = 256
 
 

@@ -86,7 +86,7 @@ class Development:
             detector: in training mode afterwards.
             own: the dev trials (boolean) of each expert's own figures; all where none are given.
         """
-        judged = self._judged(detector)
+        judged = self.judged(detector)
         logits = np.array([trial.logit for trial in judged])
         experts = np.nan_to_num(np.stack([trial.mean_expert_logits for trial in judged]))  # never run: no opinion
         all_of_it = np.ones(len(logits), dtype=bool)
@@ -97,7 +97,8 @@ class Development:
             losses[name] = _loss(experts[chosen, index], self.labels[chosen])
         return DevResult(_eer(logits, self.labels), _loss(logits, self.labels), eers, losses, judged)
 
-    def _judged(self, detector: Detector) -> list[Judged]:
+    def judged(self, detector: Detector) -> list[Judged]:
+        """What the detector says of every dev trial; it is in training mode afterwards."""
         detector.eval()
         judged = []
         if self._fill is not None:

@@ -12,12 +12,13 @@ import polars as pl
 
 from veravox.audio import WindowPolicy, read_audio
 from veravox.audio.level import frame_powers
+from veravox.errors import EvaluationError
 from veravox.evaluation.calibration import fit_grown_calibration, folds_of
 from veravox.models.checkpoint import Checkpoint, write_checkpoint
 from veravox.models.detector import SAMPLE_RATE_HZ, Detector
 from veravox.scoring.api import detector_policy
 from veravox.scoring.engine import SPEECH_FRAME, speech_shares
-from veravox.tables import BONA_FIDE, Protocol, Scores
+from veravox.tables import BONA_FIDE, Calibration, Protocol, Scores
 from veravox.training.choosing import Development
 from veravox.training.feature_cache import FeatureCache
 from veravox.training.loop import fit
@@ -96,17 +97,22 @@ def fit_crossed(
     trials = pl.concat([train.frame, dev.frame], how="diagonal_relaxed")
     everything = Protocol(trials, name="the left-out data")
     logits = np.concatenate([logits, _logits(whole.detector, dev, policy, recipe, shared)])
-    calibration = fit_grown_calibration(
-        logits,
-        _real(everything),
-        [speech_seconds(path) for path in (*train.audio_paths(), *dev.audio_paths())],
-        _voices(trials, group),
-        policy=str(policy),
-        fitted_on=f"{len(train)} train trials by folds of {group} and {len(dev)} dev trials",
-        max_bona_fide_below=promise.max_bona_fide_called_spoof,
-        max_spoof_above=promise.max_spoof_called_bona_fide,
-        seed=recipe.seed,
-    )
+    calibration: Calibration | None
+    try:
+        calibration = fit_grown_calibration(
+            logits,
+            _real(everything),
+            [speech_seconds(path) for path in (*train.audio_paths(), *dev.audio_paths())],
+            _voices(trials, group),
+            policy=str(policy),
+            fitted_on=f"{len(train)} train trials by folds of {group} and {len(dev)} dev trials",
+            max_bona_fide_below=promise.max_bona_fide_called_spoof,
+            max_spoof_above=promise.max_spoof_called_bona_fide,
+            seed=recipe.seed,
+        )
+    except EvaluationError as error:
+        say(f"the detector stays uncalibrated: {error}")
+        calibration = None
     found = Checkpoint(whole.detector.eval(), calibration, whole.limits, whole.provenance)
     write_checkpoint(found, folder)
     scores = trials.select("utterance_id").with_columns(pl.Series("score", logits))
@@ -130,7 +136,7 @@ def _logits(
     development = Development(protocol, policy, shared["progress"])
     if any(recipe.stage_training(index).cache_copies for index in range(len(recipe.stages))):
         development.use(FeatureCache(detector, shared["features"]), shared["workers"])
-    return np.array([trial.logit for trial in development.result(detector).judged])
+    return np.array([trial.logit for trial in development.judged(detector)])
 
 
 def _voices(trials: pl.DataFrame, group: str) -> list[str]:

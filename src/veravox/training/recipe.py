@@ -51,6 +51,8 @@ class Training:
         balance: columns whose combined values are drawn equally often.
         nested: draw values of the first of these columns equally often, within one those of the second, ...: with
             `(label, source)` both labels alike, and within a label all sources, however many there are.
+        size_power: with `nested`, draw values below the first column in proportion to their number of trials, to
+            this power: 0 for all alike, 0.5 for its root.
         choose: keep the weights of the `best` epoch on dev, or of the `last`.
         replacement: draw trials with replacement, so that an epoch leaves some out.
         drop_last: leave out an epoch's last batch where it would be smaller, unless it is the only one.
@@ -88,6 +90,7 @@ class Training:
     tiled_from: Literal["anywhere", "start"] = "anywhere"
     balance: tuple[str, ...] = ("label",)
     nested: bool = False
+    size_power: float = 0.0
     choose: Literal["best", "last"] = "best"
     replacement: bool = False
     drop_last: bool = False
@@ -146,6 +149,8 @@ class Training:
             )
         if not 0 <= self.cache_share <= 1:
             raise ConfigurationError(f"training: cache_share must be in [0, 1], not {self.cache_share}")
+        if not 0 <= self.size_power <= 1:
+            raise ConfigurationError(f"training: size_power must be in [0, 1], not {self.size_power}")
         if self.nested and self.replacement:
             raise ConfigurationError("training: nested draws are without replacement; set one of the two")
         if self.domains and self.partition:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from veravox.audio import WindowPolicy
 from veravox.batches.pairing import Pairing
-from veravox.batches.training import STAGE_EPOCHS, Batch, EpochSampler, TrainingWindows, training_loader
+from veravox.batches.training import STAGE_EPOCHS, Batch, EpochSampler, TrainingWindows, Window, training_loader
 from veravox.errors import TrainingError
 from veravox.models.detector import SAMPLE_RATE_HZ
 from veravox.training.division import Division
@@ -48,7 +49,7 @@ class Steps:
         policy = WindowPolicy(training.windows, window, window, SAMPLE_RATE_HZ, training.tiled_from)
         division = run.divisions[run.position["stage"]]
         index, masks = run.position["stage"], run.recipe.feature_masks()
-        dataset: TrainingWindows | CachedWindows = TrainingWindows(
+        windows = TrainingWindows(
             division.train,
             policy,
             run.recipe.augmentation,
@@ -58,9 +59,10 @@ class Steps:
             splice_probability=run.recipe.splice_probability,
             first_epoch=run.recipe.first_epoch(index),
         )
+        dataset: Dataset[Window] = windows
         if training.cache_copies:
             dataset = CachedWindows(
-                dataset, run.cache, training.cache_copies, training.cache_share, run.workers, run.progress
+                windows, run.cache, training.cache_copies, training.cache_share, run.workers, run.progress
             )
         draws = training.draws or len(division.train)
         self.sampler = EpochSampler(
@@ -75,6 +77,7 @@ class Steps:
             training.nested,
             training.replacement,
             training.drop_last,
+            training.size_power,
         )
         self.loader = training_loader(dataset, self.sampler, 0 if training.cache_copies else run.workers)
         self.sharp = SharpnessAware(**training.sharpness) if training.sharpness is not None else None
