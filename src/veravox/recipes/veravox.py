@@ -69,21 +69,13 @@ def heads(front_end: str, count: int, **options: Any) -> dict[str, Any]:
     }
 
 
-@RECIPES.register("veravox_base")
-def veravox_base() -> Recipe:
-    """The default detector: perceptrons on two blocks of Whisper base and on two of Whisper tiny.en."""
+def perceptrons(name: str, description: str, front_ends: dict[str, Any], experts: dict[str, Any]) -> Recipe:
+    """Frozen front ends and the perceptrons on them, weighed alike, on windows of 4 s at -26 dBFS."""
+    parts = {"front_ends": front_ends, "experts": experts, "gate": "fixed"}
     return Recipe(
-        name="veravox_base",
-        description="The default detector: perceptrons on statistics of Whisper base's and tiny.en's first blocks",
-        detector=DetectorSpec.parse(
-            {
-                "front_ends": {"whisper_base": whisper(512, 2), "whisper_tiny": whisper(384, 2)},
-                "experts": heads("whisper_base", 2) | heads("whisper_tiny", 1),
-                "gate": "fixed",
-                "window_s": 4.0,
-                "level_dbfs": -26.0,
-            }
-        ),
+        name=name,
+        description=description,
+        detector=DetectorSpec.parse({**parts, "window_s": 4.0, "level_dbfs": -26.0}),
         training=HEADS,
         stages=(Stage("experts", "experts"),),
         augmentation=PLATFORMS,
@@ -91,23 +83,23 @@ def veravox_base() -> Recipe:
     )
 
 
+@RECIPES.register("veravox_base")
+def veravox_base() -> Recipe:
+    """The default detector: perceptrons on two blocks of Whisper base and on two of Whisper tiny.en."""
+    return perceptrons(
+        "veravox_base",
+        "The default detector: perceptrons on statistics of Whisper base's and tiny.en's first blocks",
+        {"whisper_base": whisper(512, 2), "whisper_tiny": whisper(384, 2)},
+        heads("whisper_base", 2) | heads("whisper_tiny", 1),
+    )
+
+
 @RECIPES.register("veravox_small")
 def veravox_small() -> Recipe:
     """The small detector: a perceptron on the first block of Whisper tiny.en."""
-    return Recipe(
-        name="veravox_small",
-        description="The small detector: a perceptron on statistics of one block of Whisper tiny.en",
-        detector=DetectorSpec.parse(
-            {
-                "front_ends": {"whisper_tiny": whisper(384, 1)},
-                "experts": heads("whisper_tiny", 1, hidden=[192, 96]),
-                "gate": "fixed",
-                "window_s": 4.0,
-                "level_dbfs": -26.0,
-            }
-        ),
-        training=HEADS,
-        stages=(Stage("experts", "experts"),),
-        augmentation=PLATFORMS,
-        half=True,
+    return perceptrons(
+        "veravox_small",
+        "The small detector: a perceptron on statistics of one block of Whisper tiny.en",
+        {"whisper_tiny": whisper(384, 1)},
+        heads("whisper_tiny", 1, hidden=[192, 96]),
     )

@@ -67,11 +67,6 @@ class Judged:
         return shares / shares.sum()
 
     @property
-    def speech_share(self) -> float:
-        """How much of the recording is speech, in [0, 1]; 1 if nobody measured."""
-        return float(self.speech_shares.mean()) if len(self.speech_shares) else 1.0
-
-    @property
     def mean_expert_logits(self) -> np.ndarray:
         """(E,), each over the windows that the expert judged; NaN if there is none."""
         ran = ~np.isnan(self.expert_logits)
