@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from plain_aasist import PlainAASIST
-from veravox.models import Detector, DetectorSpec
+from veravox.models import DetectorModel, DetectorSpec
 from veravox.models.foreign import aasist_names
 
 ROUNDS = 7
@@ -28,7 +28,7 @@ def pair(width: int, expert: str) -> tuple[PlainAASIST, torch.nn.Module]:
         "experts": {expert: {"front_end": "waveform", "name": expert}},
         "window_s": 64600 / 16000,
     }
-    ours = Detector(DetectorSpec.parse(spec)).mixture.experts[expert]
+    ours = DetectorModel(DetectorSpec.parse(spec)).mixture.experts[expert]
     official = plain.state_dict()
     ours.load_state_dict({name: official[theirs] for theirs, name in aasist_names().items()})
     return plain.eval(), ours.eval()

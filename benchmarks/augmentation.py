@@ -136,7 +136,7 @@ def spec_augment() -> float:
     """Prints the share of SpecAugment in a training step, and gives the windows a second that training eats."""
     import torch
 
-    from veravox.models import Detector, DetectorSpec
+    from veravox.models import DetectorModel, DetectorSpec
     from veravox.models.spec_augment import SpecAugment
 
     torch.set_num_threads(1)
@@ -145,7 +145,7 @@ def spec_augment() -> float:
         "experts": {"lcnn": {"front_end": "mel", "name": "lcnn"}},
         "window_s": 3.0,
     }
-    detector, augment = Detector(DetectorSpec.parse(spec)).train(), SpecAugment().train()
+    detector, augment = DetectorModel(DetectorSpec.parse(spec)).train(), SpecAugment().train()
     windows = torch.randn(32, 3 * RATE_HZ)
     features = detector.front_ends["mel"](windows)
     numbers = torch.rand(len(windows), augment.numbers)
@@ -199,7 +199,7 @@ def waiting(name: str, batches: int = 8) -> None:
     from veravox.audio import window_policy
     from veravox.batches.pairing import Pairing
     from veravox.batches.training import EpochSampler, TrainingWindows, training_loader
-    from veravox.models import Detector
+    from veravox.models import DetectorModel
     from veravox.recipes import recipe
     from veravox.tables import Protocol
     from veravox.training.division import Division
@@ -223,7 +223,7 @@ def waiting(name: str, batches: int = 8) -> None:
     draws = batches * plan.batch_size
     sampler = EpochSampler(train, plan.balance, draws, plan.batch_size, 0, pairing=pairing)
     sampler.set_position(late)
-    detector = Detector(one.detector).train()
+    detector = DetectorModel(one.detector).train()
     objective = Objective(
         detector, one.stages[0], plan, Division(train, plan.balance), Ranks(), torch.device("cpu"), masks
     )

@@ -11,7 +11,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from veravox.models import Detector, DetectorSpec
+from veravox.models import DetectorModel, DetectorSpec
 from veravox.models.batch_norm import BatchNorm
 
 ROUNDS = 5
@@ -27,14 +27,14 @@ def error(norm: nn.BatchNorm2d, image: Tensor) -> float:
     return float(((norm.running_var - exact).abs() / exact).max())
 
 
-def step(detector: Detector, windows: Tensor) -> float:
+def step(detector: DetectorModel, windows: Tensor) -> float:
     """Seconds of processor that one step forward and back takes."""
     start = time.process_time()
     detector(windows).logits.square().mean().backward()
     return time.process_time() - start
 
 
-def plain(detector: Detector) -> Detector:
+def plain(detector: DetectorModel) -> DetectorModel:
     """With torch's own norms."""
     for module in detector.modules():
         if isinstance(module, BatchNorm):
@@ -66,7 +66,7 @@ def speed() -> None:
                 "window_s": window_s,
             }
         )
-        ours, own, contiguous = Detector(spec), plain(Detector(spec)), plain(Detector(spec))
+        ours, own, contiguous = DetectorModel(spec), plain(DetectorModel(spec)), plain(DetectorModel(spec))
         kinds = [own, ours, contiguous.to(memory_format=torch.contiguous_format)]
         windows = 0.1 * torch.randn(size, spec.window_samples)
         times = [[step(kind, windows) for kind in kinds] for _ in range(ROUNDS + 1)][1:]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from veravox.models import Detector, DetectorSpec
+from veravox.models import DetectorModel, DetectorSpec
 
 ROUNDS = 7
 SAMPLES = 48_000
@@ -42,7 +42,7 @@ class PlainMaximum(nn.Module):
 class PlainEnhancedMixture(nn.Module):
     """The enhanced mixture as published: every expert runs once for its embedding and once for its logits."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: DetectorModel) -> None:
         super().__init__()
         self.front_end = detector.front_ends["mel"]
         self.experts = nn.ModuleList(detector.mixture.experts.values())
@@ -62,7 +62,7 @@ class PlainEnhancedMixture(nn.Module):
         return (weights * logits).sum(dim=1)
 
 
-def lcnn_mixture(gate: str, router: Any = "soft", names: tuple[str, ...] = NAMES) -> Detector:
+def lcnn_mixture(gate: str, router: Any = "soft", names: tuple[str, ...] = NAMES) -> DetectorModel:
     torch.manual_seed(0)
     spec = {
         "front_ends": {"mel": "log_mel"},
@@ -70,7 +70,7 @@ def lcnn_mixture(gate: str, router: Any = "soft", names: tuple[str, ...] = NAMES
         "gate": gate,
         "router": router,
     }
-    return Detector(DetectorSpec.parse(spec))
+    return DetectorModel(DetectorSpec.parse(spec))
 
 
 def training_step(module: nn.Module, windows: Tensor) -> Callable[[], None]:
@@ -113,7 +113,7 @@ def mile_inference() -> tuple[float, float]:
         },
         "gate": "attention",
     }
-    detector = Detector(DetectorSpec.parse(spec)).eval()
+    detector = DetectorModel(DetectorSpec.parse(spec)).eval()
     windows = 0.1 * torch.randn(8, SAMPLES)
 
     def parts(batch: Tensor) -> None:

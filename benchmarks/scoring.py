@@ -19,7 +19,7 @@ import soundfile
 import torch
 
 import veravox
-from veravox.models import Detector, DetectorSpec
+from veravox.models import DetectorModel, DetectorSpec
 
 ROUNDS = 5
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -41,13 +41,13 @@ def beside_aasist() -> None:
     """Seconds of audio judged per second: the mixture beside AASIST as this package and as the public has it."""
     from plain_aasist import PlainAASIST
 
-    mixture = veravox.load_detector(device="cpu").detector
+    mixture = veravox.load_detector(device="cpu").model
     spec = {
         "front_ends": {"waveform": "waveform"},
         "experts": {"aasist": {"front_end": "waveform", "name": "aasist"}},
         "window_s": 64600 / 16000,
     }
-    aasist = Detector(DetectorSpec.parse(spec)).eval()
+    aasist = DetectorModel(DetectorSpec.parse(spec)).eval()
     plain = PlainAASIST(64, (0.5, 0.7, 0.5)).eval()
     ours, theirs = 0.1 * torch.randn(16, mixture.spec.window_samples), 0.1 * torch.randn(4, 64600)
     with torch.inference_mode():
@@ -67,7 +67,7 @@ def end_to_end(folder: Path, clips: int = 1000) -> None:
         paths[-1].write_bytes(sources[number % len(sources)].read_bytes())
     checkpoint = veravox.load_detector(device="cpu")
     spent = {"model": 0.0}
-    forward = checkpoint.detector.forward
+    forward = checkpoint.model.forward
 
     def timed(windows: torch.Tensor) -> object:
         start = time.perf_counter()
@@ -75,7 +75,7 @@ def end_to_end(folder: Path, clips: int = 1000) -> None:
         spent["model"] += time.perf_counter() - start
         return result
 
-    checkpoint.detector.forward = timed  # type: ignore[method-assign, assignment]
+    checkpoint.model.forward = timed  # type: ignore[method-assign, assignment]
     start = time.perf_counter()
     veravox.score(checkpoint, veravox.protocol_from_paths(paths), workers=1)
     whole = time.perf_counter() - start

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from veravox.models import Detector, DetectorSpec
+from veravox.models import DetectorModel, DetectorSpec
 from veravox.training import sharpness_aware_step
 
 ROUNDS = 6
@@ -39,17 +39,17 @@ class HostReads(TorchDispatchMode):
         return function(*arguments, **(options or {}))
 
 
-def detector() -> Detector:
+def detector() -> DetectorModel:
     torch.manual_seed(0)
     spec = {
         "front_ends": {"mel": "log_mel"},
         "experts": {"lcnn": {"front_end": "mel", "name": "lcnn"}},
         "window_s": WINDOW_S,
     }
-    return Detector(DetectorSpec.parse(spec)).train()
+    return DetectorModel(DetectorSpec.parse(spec)).train()
 
 
-def loss_of(model: Detector, windows: Tensor, targets: Tensor) -> Callable[[], Tensor]:
+def loss_of(model: DetectorModel, windows: Tensor, targets: Tensor) -> Callable[[], Tensor]:
     return lambda: nn.functional.binary_cross_entropy_with_logits(model(windows).logits, targets)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from veravox.models import Detector
+from veravox.models import DetectorModel
 from veravox.recipes import recipe
 from veravox.tables import Protocol
 from veravox.training import Ranks, Stage, Training
@@ -44,7 +44,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    detector = Detector(recipe("mele_enhanced").detector)
+    detector = DetectorModel(recipe("mele_enhanced").detector)
     experts = len(detector.expert_names)
     stage, plan = Stage("experts", "experts"), Training(precision="float32")
     parameter_groups(detector, stage, plan)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tiny import tiny_spec
-from veravox.models import Detector
+from veravox.models import DetectorModel
 from veravox.training import sharpness_aware_step
 
 
@@ -46,12 +46,12 @@ class TextbookSAM(torch.optim.Optimizer):
         return loss
 
 
-def tiny_detector(router="soft") -> Detector:
+def tiny_detector(router="soft") -> DetectorModel:
     torch.manual_seed(0)
-    return Detector(tiny_spec(gate="input_linear", router=router)).train()
+    return DetectorModel(tiny_spec(gate="input_linear", router=router)).train()
 
 
-def mixture_loss_of(detector: Detector):
+def mixture_loss_of(detector: DetectorModel):
     windows = 0.1 * torch.randn(4, detector.spec.window_samples, generator=torch.Generator().manual_seed(1))
     targets = (torch.arange(4) % 2).float()
     return lambda: nn.functional.binary_cross_entropy_with_logits(detector(windows).logits, targets)

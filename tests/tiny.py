@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from veravox.models import Checkpoint, Detector, DetectorSpec
+from veravox.models import Checkpoint, DetectorModel, DetectorSpec
 from veravox.tables import Calibration
 from veravox.training import Recipe, Stage, Training
 
@@ -29,7 +29,7 @@ def tiny_spec(**changes) -> DetectorSpec:
 def tiny_checkpoint(seed: int = 0, calibrated: bool = True, **changes) -> Checkpoint:
     """Random weights with lively batch statistics; not a good detector, but a real one."""
     torch.manual_seed(seed)
-    detector = Detector(tiny_spec(**changes))
+    detector = DetectorModel(tiny_spec(**changes))
     detector.train()
     with torch.no_grad():
         for _ in range(3):

@@ -21,7 +21,7 @@ from veravox.models import (
     GATES,
     ROUTERS,
     Checkpoint,
-    Detector,
+    DetectorModel,
     DetectorSpec,
     read_checkpoint,
     write_checkpoint,
@@ -89,16 +89,16 @@ def front_end_for(expert: str) -> str:
     """The first front end that the expert takes."""
     for front_end in ("log_mel", "waveform", *FRONT_ENDS.names()):
         try:
-            Detector(DetectorSpec.parse(description(front_end, expert)))
+            DetectorModel(DetectorSpec.parse(description(front_end, expert)))
         except ConfigurationError:
             continue
         return front_end
     raise AssertionError(f"no front end suits expert {expert!r}")
 
 
-def detector_of(expert: str) -> Detector:
+def detector_of(expert: str) -> DetectorModel:
     torch.manual_seed(1)
-    detector = Detector(DetectorSpec.parse(description(front_end_for(expert), expert)))
+    detector = DetectorModel(DetectorSpec.parse(description(front_end_for(expert), expert)))
     for module in detector.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             assert module.running_mean is not None
@@ -175,7 +175,7 @@ def test_an_expert_scores_bit_equal_after_writing_and_reading(name, tmp_path):
         assert torch.equal(detector(windows()).logits, again(windows()).logits)
 
 
-def mixture_of(gate: str, router: str = "soft", **options: Any) -> Detector:
+def mixture_of(gate: str, router: str = "soft", **options: Any) -> DetectorModel:
     torch.manual_seed(2)
     spec = {
         "front_ends": {"mel": {"name": "log_mel", "bands": 24}, "spectrogram": "log_spectrogram"},
@@ -189,7 +189,7 @@ def mixture_of(gate: str, router: str = "soft", **options: Any) -> Detector:
         "router": {"name": router, **options},
         "window_s": WINDOW_S,
     }
-    return Detector(DetectorSpec.parse(spec)).eval()
+    return DetectorModel(DetectorSpec.parse(spec)).eval()
 
 
 @pytest.mark.parametrize("router", ROUTERS.names())

@@ -18,7 +18,7 @@ import yaml
 from tiny import tiny_encoder
 from veravox.augment import build_chain, build_synthesis
 from veravox.errors import ConfigurationError
-from veravox.models import Detector, DetectorSpec, read_checkpoint
+from veravox.models import DetectorModel, DetectorSpec, read_checkpoint
 from veravox.recipes import RECIPES, recipe
 from veravox.scoring import score
 from veravox.tables import read_protocol
@@ -50,7 +50,7 @@ def test_a_recipe_is_named_described_and_survives_yaml(name):
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_recipe_builds_its_detector_and_its_augmentation(name):
     one = recipe(name)
-    detector = Detector(one.detector)
+    detector = DetectorModel(one.detector)
     assert detector.expert_names == list(one.detector.experts)
     build_chain(one.augmentation)
     build_synthesis(one.synthesis, one.splice_probability)
@@ -138,7 +138,7 @@ def test_a_miniature_of_every_recipe_trains_and_scores(name, trained, few):
 def test_a_recipe_with_a_pretrained_encoder_fine_tunes_it(name, trained, encoder):
     _, run = trained(name)
     weight = "encoder.layers.0.attention.q_proj.weight"
-    learned = dict(read_checkpoint(run).detector.front_ends["pretrained"].encoder.named_parameters())[weight]
+    learned = dict(read_checkpoint(run).model.front_ends["pretrained"].encoder.named_parameters())[weight]
     before = safetensors.torch.load_file(encoder() / "model.safetensors")[weight]
     assert 0 < (learned - before).abs().max() < 1e-5
 

@@ -16,7 +16,7 @@ import torch
 from corpora_examples import make_audio, unpack
 from tiny import tiny_checkpoint, tiny_encoder
 from veravox.apps.cli import main
-from veravox.models import Detector, DetectorSpec, write_checkpoint
+from veravox.models import DetectorModel, DetectorSpec, write_checkpoint
 from veravox.models.experts.aasist import WINDOW_SAMPLES
 from veravox.models.foreign import IMPORTABLE
 from veravox.tables import read_protocol
@@ -178,7 +178,7 @@ def models_world(folder: Path) -> None:
             "experts": {expert: {"front_end": "waveform", "name": expert}},
             "window_s": window_s,
         }
-        ours = Detector(DetectorSpec.parse(description)).mixture.experts[expert].state_dict()
+        ours = DetectorModel(DetectorSpec.parse(description)).mixture.experts[expert].state_dict()
         torch.save({theirs: ours[mine] for theirs, mine in IMPORTABLE[expert]().items()}, folder / f"{name}.pth")
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 import veravox
 from veravox.apps.cli import main
 from veravox.errors import CheckpointError, ConfigurationError
-from veravox.models import Checkpoint, Detector, DetectorSpec, read_checkpoint, write_checkpoint
+from veravox.models import Checkpoint, DetectorModel, DetectorSpec, read_checkpoint, write_checkpoint
 from veravox.models.foreign import aasist_names, import_checkpoint
 
 OFFICIAL = {"aasist": ("AASIST", 297_866), "aasist_l": ("AASIST-L", 85_306)}
@@ -26,13 +26,13 @@ def first_window(clip: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.tile(clip, 64600 // len(clip) + 1)[:64600])[None]
 
 
-def detector_of(expert: str, window_s: float = 64600 / 16000, **options: object) -> Detector:
+def detector_of(expert: str, window_s: float = 64600 / 16000, **options: object) -> DetectorModel:
     description = {
         "front_ends": {"waveform": "waveform"},
         "experts": {expert: {"front_end": "waveform", "name": expert, **options}},
         "window_s": window_s,
     }
-    return Detector(DetectorSpec.parse(description)).eval()
+    return DetectorModel(DetectorSpec.parse(description)).eval()
 
 
 @pytest.mark.parametrize("expert", OFFICIAL)
@@ -88,10 +88,10 @@ def test_an_imported_checkpoint_is_one_that_veravox_reads(foreign_file, tmp_path
     assert stopped.value.code == 0
     assert "85,306 parameters" in capsys.readouterr().out
     checkpoint = read_checkpoint(tmp_path / "model")
-    assert checkpoint.detector.spec.window_samples == 64600
-    assert checkpoint.detector.spec.level_dbfs is None
+    assert checkpoint.model.spec.window_samples == 64600
+    assert checkpoint.model.spec.level_dbfs is None
     official = torch.load(foreign_file, weights_only=True)
-    imported = checkpoint.detector.mixture.experts["aasist_l"].state_dict()
+    imported = checkpoint.model.mixture.experts["aasist_l"].state_dict()
     assert all(torch.equal(official[theirs], imported[ours]) for theirs, ours in aasist_names().items())
 
 
@@ -159,7 +159,7 @@ def test_aasist_refuses_spectral_features():
         "window_s": 64600 / 16000,
     }
     with pytest.raises(ConfigurationError, match="listens to the front end 'waveform'"):
-        Detector(DetectorSpec.parse(description))
+        DetectorModel(DetectorSpec.parse(description))
 
 
 def test_writing_and_reading_keeps_scores_to_the_bit(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from veravox.models.batch_norm import BatchNorm
-from veravox.models.detector import Detector
+from veravox.models.detector import DetectorModel
 from veravox.recipes import RECIPES
 
 
@@ -30,7 +30,7 @@ def one_thread():
 
 def test_statistics_at_the_published_batch_of_the_lcnn_are_those_of_float64():
     torch.manual_seed(0)
-    detector = Detector(RECIPES["lcnn"]().detector).train()
+    detector = DetectorModel(RECIPES["lcnn"]().detector).train()
     norms = [one for one in detector.modules() if isinstance(one, nn.BatchNorm2d)]
     assert len(norms) == 6
     errors = []

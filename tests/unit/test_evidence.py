@@ -10,8 +10,8 @@ from veravox.audio import window_policy
 from veravox.errors import ScoringError
 from veravox.evaluation.calibration import fit_grown_calibration, joined
 from veravox.scoring import score_waveform
-from veravox.scoring.engine import speech_shares
-from veravox.scoring.verdict import worst_span
+from veravox.scoring.prediction import speech_shares
+from veravox.scoring.verdict import most_spoof_like_span
 from veravox.tables import Calibration
 
 
@@ -75,7 +75,7 @@ def test_shares_follow_the_recordings_own_level():
 def test_whole_windows_of_silence_change_no_score():
     detector = veravox.load_detector("mile-slim")
     rng = np.random.default_rng(0)
-    window = detector.detector.spec.window_samples
+    window = detector.model.spec.window_samples
     voice = rng.normal(0, 0.1, 2 * window) * (1 + np.sin(np.arange(2 * window) / 800))
     hush = rng.normal(0, 1e-5, 2 * window)
     alone = score_waveform(detector, voice.astype(np.float32), 16000)
@@ -88,5 +88,5 @@ def test_the_worst_stretch_is_one_that_holds_speech():
     policy = window_policy("sliding", 4.0)
     logits, starts = np.array([3.0, 0.0, 2.0, -9.0, -9.0, -9.0, 3.0]), [4 * 16000 * index for index in range(7)]
     speech = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0])
-    assert worst_span(logits, starts, policy) == (3, 5)
-    assert worst_span(logits, starts, policy, speech / speech.sum()) == (1, 3)
+    assert most_spoof_like_span(logits, starts, policy) == (3, 5)
+    assert most_spoof_like_span(logits, starts, policy, speech / speech.sum()) == (1, 3)

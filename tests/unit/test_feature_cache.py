@@ -15,7 +15,7 @@ from veravox.audio import read_audio, window_policy
 from veravox.batches import EpochSampler, TrainingWindows
 from veravox.errors import ConfigurationError, TrainingError
 from veravox.evaluation import read_scores
-from veravox.models import Detector, DetectorSpec
+from veravox.models import DetectorModel, DetectorSpec
 from veravox.recipes import recipe
 from veravox.scoring import score
 from veravox.tables import Protocol, read_protocol
@@ -52,23 +52,23 @@ def test_judging_kept_features_is_judging_windows():
         front_end = {"name": "log_mel"} if gate == {"name": "features_conv"} else BLOCKS
         expert = {"front_end": "heard", "name": "resnet" if gate == {"name": "features_conv"} else "mlp"}
         plain = {"front_ends": {"heard": front_end}, "experts": {"one": expert, "two": expert}}
-        detector = Detector(DetectorSpec.parse({**plain, "gate": gate, "window_s": 0.5})).eval()
+        detector = DetectorModel(DetectorSpec.parse({**plain, "gate": gate, "window_s": 0.5})).eval()
         windows = 0.1 * torch.randn(3, 8000)
         with torch.inference_mode():
-            direct, kept = detector(windows), detector.judge_flat(detector.flat_features(windows))
+            direct, kept = detector(windows), detector.predict_flat(detector.flat_features(windows))
         torch.testing.assert_close(kept.logits, direct.logits, atol=1e-6, rtol=1e-6)
         torch.testing.assert_close(kept.gate_weights, direct.gate_weights, atol=1e-6, rtol=1e-6)
 
 
 def test_a_gate_that_hears_the_waveform_cannot_judge_kept_features():
-    detector = Detector(spec(gate="input_linear")).eval()
+    detector = DetectorModel(spec(gate="input_linear")).eval()
     with pytest.raises(ConfigurationError, match="cache_copies=0"):
-        detector.judge_flat(detector.flat_features(torch.zeros(2, 8000)))
+        detector.predict_flat(detector.flat_features(torch.zeros(2, 8000)))
 
 
 def test_rows_are_the_features_of_the_first_window_and_are_computed_once(parts, tmp_path, monkeypatch):
     train, _ = parts
-    detector = Detector(spec())
+    detector = DetectorModel(spec())
     kept = CachedWindows(windows_of(train), FeatureCache(detector, tmp_path), 2, 1.0, 0, no_progress)
     policy = window_policy("first", 0.5)
     for trial, path in enumerate(train.audio_paths()):
@@ -81,7 +81,7 @@ def test_rows_are_the_features_of_the_first_window_and_are_computed_once(parts, 
     def never(*_: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(Detector, "flat_features", never)
+    monkeypatch.setattr(DetectorModel, "flat_features", never)
     shuffled = train.with_frame(train.frame.reverse())
     again = CachedWindows(windows_of(shuffled), FeatureCache(detector, tmp_path), 2, 1.0, 0, no_progress)
     assert np.array_equal(again.features[: len(train)], kept.features[: len(train)][::-1])
@@ -94,10 +94,10 @@ def test_other_weights_and_another_noise_have_rows_of_their_own(parts, tmp_path)
     folders = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        folders.append(FeatureCache(Detector(spec()), tmp_path).folder)
+        folders.append(FeatureCache(DetectorModel(spec()), tmp_path).folder)
     assert folders[0] != folders[1]
     torch.manual_seed(0)
-    cache = FeatureCache(Detector(spec()), tmp_path)
+    cache = FeatureCache(DetectorModel(spec()), tmp_path)
     noise = [{"name": "noise", "min_snr_db": 5.0, "max_snr_db": 6.0}]
     plain = CachedWindows(windows_of(train), cache, 2, 1.0, 0, no_progress).features
     noisy = CachedWindows(windows_of(train, noise), cache, 2, 1.0, 0, no_progress).features
@@ -111,14 +111,14 @@ def test_other_weights_and_another_noise_have_rows_of_their_own(parts, tmp_path)
 
 def test_a_damaged_file_is_named_and_a_front_end_that_learns_is_refused(parts, tmp_path):
     train, _ = parts
-    detector = Detector(spec())
+    detector = DetectorModel(spec())
     cache = FeatureCache(detector, tmp_path)
     CachedWindows(windows_of(train), cache, 1, 1.0, 0, no_progress)
     file = next(cache.folder.iterdir())
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(TrainingError, match=r"is damaged .* remove it"):
         CachedWindows(windows_of(train), FeatureCache(detector, tmp_path), 1, 1.0, 0, no_progress)
-    learning = Detector(spec({**BLOCKS, "train": "fine_tuned"}))
+    learning = DetectorModel(spec({**BLOCKS, "train": "fine_tuned"}))
     with pytest.raises(TrainingError, match="frozen"):
         FeatureCache(learning, tmp_path)
 
@@ -169,8 +169,8 @@ def test_a_cached_training_scores_what_scoring_scores_and_repeats_exactly(parts,
     anew = score(whole, dev, workers=0).frame["score"].to_list()
     np.testing.assert_allclose(anew, written, atol=1e-4)
     again = fit(small_recipe(), train, dev, tmp_path / "again", workers=0, say=lambda line: None)
-    for name, tensor in whole.detector.state_dict().items():
-        assert torch.equal(tensor, again.detector.state_dict()[name]), name
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
 
 
 def test_cross_fitting_scores_every_trial_without_its_source_and_sets_growth_and_thresholds(samples, tmp_path):

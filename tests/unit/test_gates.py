@@ -13,7 +13,7 @@ from veravox.analysis.agreement import agreement, centred, error_rate, oracle, p
 from veravox.analysis.gates import GateReport, similarity, use_along
 from veravox.apps.cli import main
 from veravox.models import write_checkpoint
-from veravox.scoring.engine import Judged
+from veravox.scoring.prediction import Prediction
 from veravox.tables import read_protocol
 
 
@@ -80,14 +80,16 @@ def test_domains_are_alike_by_the_weight_that_they_share():
 
 
 def test_use_along_an_utterance_reads_short_and_long_ones_alike():
-    def judged(weights):
-        return Judged(0, "", gate_weights=np.array(weights))
+    def predictions(weights):
+        return Prediction(0, "", gate_weights=np.array(weights))
 
-    turning = judged([[1.0, 0.0], [0.0, 1.0]])
-    along, spread = use_along([turning, judged([[0.5, 0.5]]), judged([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)])
+    turning = predictions([[1.0, 0.0], [0.0, 1.0]])
+    along, spread = use_along(
+        [turning, predictions([[0.5, 0.5]]), predictions([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)]
+    )
     assert along == [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
     assert spread == [0.5, 0.5]
-    assert use_along([judged([[0.5, 0.5]])]) == (None, None)
+    assert use_along([predictions([[0.5, 0.5]])]) == (None, None)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tiny import tiny_recipe, tiny_spec
 from veravox.audio import window_policy
 from veravox.batches import Draw, TrainingWindows
 from veravox.errors import ConfigurationError
-from veravox.models import Detector
+from veravox.models import DetectorModel
 from veravox.tables import read_protocol
 from veravox.training import Ranks, Stage, Training, change
 from veravox.training.division import Division
@@ -112,7 +112,7 @@ def test_the_probability_follows_its_curriculum_over_all_stages(protocol):
 @pytest.mark.parametrize("owned", [False, True])
 def test_a_batch_that_comes_again_is_masked_alike(stage, owned, protocol):
     torch.manual_seed(0)
-    detector = Detector(tiny_spec(segments=2))
+    detector = DetectorModel(tiny_spec(segments=2))
     masks = FeatureMasks({"max_frequency_bins": 20}, detector.spec)
     owners = np.arange(8)[:, None] % 2 == np.arange(2)
     division = Division(protocol, (), owners if owned and stage.trains == "experts" else None)
@@ -131,7 +131,7 @@ def test_a_batch_that_comes_again_is_masked_alike(stage, owned, protocol):
 
 def test_an_experts_own_windows_are_judged_whole_where_windows_are_cut_into_segments(protocol):
     torch.manual_seed(0)
-    detector = Detector(tiny_spec(segments=2))
+    detector = DetectorModel(tiny_spec(segments=2))
     detector.eval()
     windows = torch.randn(6, 8000)
     owned = torch.ones(6, 2, dtype=torch.bool)

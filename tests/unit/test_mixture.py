@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tiny import tiny_spec
 from veravox.errors import ConfigurationError
-from veravox.models import GATES, ROUTERS, Detector, DetectorSpec
+from veravox.models import GATES, ROUTERS, DetectorModel, DetectorSpec
 from veravox.models.mixture import running_statistics
 from veravox.models.routers import load_imbalance
 from veravox.registry import Spec
@@ -20,7 +20,7 @@ SAMPLES = 8000
 NAMES = ("first", "second", "third")
 
 
-def detector_of(gate: Any, router: Any = "soft", order: tuple[int, ...] = (0, 1, 2), **more: Any) -> Detector:
+def detector_of(gate: Any, router: Any = "soft", order: tuple[int, ...] = (0, 1, 2), **more: Any) -> DetectorModel:
     torch.manual_seed(3)
     resnet = {"name": "resnet", "widths": (8, 8), "depths": (1, 1)}
     front_ends = ("mel", "mel", "spectrogram")
@@ -32,7 +32,7 @@ def detector_of(gate: Any, router: Any = "soft", order: tuple[int, ...] = (0, 1,
         "window_s": SAMPLES / 16000,
         **more,
     }
-    detector = Detector(DetectorSpec.parse(spec)).eval()
+    detector = DetectorModel(DetectorSpec.parse(spec)).eval()
     for parameter in detector.mixture.gate.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return detector
@@ -43,7 +43,7 @@ def windows() -> Tensor:
     return 0.1 * torch.randn(6, SAMPLES, generator=torch.Generator().manual_seed(5))
 
 
-def count_runs(detector: Detector) -> dict[str, list[int]]:
+def count_runs(detector: DetectorModel) -> dict[str, list[int]]:
     """How many windows each front end and expert is given, call by call."""
     runs: dict[str, list[int]] = {}
     for name, module in [*detector.front_ends.items(), *detector.mixture.experts.items()]:
@@ -89,7 +89,7 @@ def test_a_gate_that_picks_one_expert_is_that_expert(picked, windows):
         detector.mixture.gate.weigh.bias.copy_(200.0 * torch.eye(3)[picked])
     output = detector(windows)
     alone = detector.mixture.experts[NAMES[picked]](
-        detector.hear(windows)[detector.spec.experts[NAMES[picked]].front_end]
+        detector.extract(windows)[detector.spec.experts[NAMES[picked]].front_end]
     )
     assert torch.equal(output.logits, alone.logits)
     assert torch.equal(output.gate_weights, torch.eye(3)[picked].expand(6, 3))
@@ -221,10 +221,10 @@ def test_training_runs_the_chosen_experts_alone_to_the_gradients_of_all_with_the
 def test_features_that_were_heard_already_are_judged_by_the_chosen_experts_alone(windows):
     detector = detector_of("features_conv", "top_k")
     with torch.inference_mode():
-        features = detector.hear(windows)
+        features = detector.extract(windows)
         runs = count_runs(detector)
-        judged, whole = detector.judge(features, windows), detector(windows)
-    torch.testing.assert_close(judged.logits, whole.logits, atol=1e-6, rtol=1e-5)
+        predictions, whole = detector.predict_features(features, windows), detector(windows)
+    torch.testing.assert_close(predictions.logits, whole.logits, atol=1e-6, rtol=1e-5)
     assert sum(sum(runs[name]) for name in NAMES) == 2 * 6
 
 
@@ -237,7 +237,7 @@ def test_an_expert_chosen_for_one_window_of_a_batch_judges_it_by_its_running_sta
     output = detector(windows)
     assert all(torch.equal(before[name], value) for name, value in lone.state_dict().items())
     with torch.no_grad():
-        alone = lone.eval()(detector.hear(windows)["mel"][:1])
+        alone = lone.eval()(detector.extract(windows)["mel"][:1])
     torch.testing.assert_close(output.logits[:1], alone.logits)
     output.logits.sum().backward()
     gradients = {name: [one.grad for one in detector.mixture.experts[name].parameters()] for name in NAMES}
@@ -284,7 +284,7 @@ def test_a_gate_may_have_a_cheap_front_end_of_its_own_and_one_that_nobody_names_
         "gate": {"name": "features_conv", "front_end": "coarse"},
         "window_s": SAMPLES / 16000,
     }
-    detector = Detector(DetectorSpec.parse(spec)).eval()
+    detector = DetectorModel(DetectorSpec.parse(spec)).eval()
     assert detector.mixture.gate.listen[1].in_channels == 8
     runs = count_runs(detector)
     assert detector(windows).logits.isfinite().all()
@@ -297,7 +297,7 @@ def test_a_gate_is_told_which_front_ends_it_can_see():
     spec = tiny_spec().to_dict() | {"front_ends": {"log_mel": "waveform", "log_spectrogram": "log_spectrogram"}}
     spec["experts"] = {"linear": spec["experts"]["linear"]}
     with pytest.raises(ConfigurationError, match=r"features_conv' sees features \(F, T\)"):
-        Detector(DetectorSpec.parse(spec | {"gate": "features_conv"}))
+        DetectorModel(DetectorSpec.parse(spec | {"gate": "features_conv"}))
 
 
 def test_the_confidence_router_runs_one_expert_where_the_gate_is_sure_and_more_where_not():
@@ -338,7 +338,7 @@ def test_costs_that_are_not_given_are_measured_and_travel_with_the_detector():
     assert set(costs) == set(NAMES)
     assert costs["third"] > 2 * costs["first"] > 0, "257 bins cost more than 20 bands"
     assert costs["first"] == costs["second"]
-    again = Detector(DetectorSpec.parse(detector.spec.to_dict()))
+    again = DetectorModel(DetectorSpec.parse(detector.spec.to_dict()))
     assert again.spec == detector.spec
     given = detector_of("features_conv", {"name": "budget", "costs": dict.fromkeys(NAMES, 2)})
     assert given.mixture.router.costs.tolist() == pytest.approx([1 / 3] * 3)

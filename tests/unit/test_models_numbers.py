@@ -8,7 +8,7 @@ import scipy.signal
 import torch
 
 from veravox.errors import ConfigurationError
-from veravox.models import EXPERTS, FRONT_ENDS, Detector, DetectorSpec
+from veravox.models import EXPERTS, FRONT_ENDS, DetectorModel, DetectorSpec
 from veravox.models.experts.lcnn import MaxFeatureMap
 from veravox.models.sinc import filter_by_spectrum, mel_sinc_filters
 
@@ -227,4 +227,4 @@ def test_parts_that_do_not_go_together_are_refused_when_built(front_end, expert,
     experts = {"one": {"front_end": "heard", "name": expert}}
     spec = DetectorSpec.parse({"front_ends": {"heard": front_end}, "experts": experts, "window_s": window_s})
     with pytest.raises(ConfigurationError, match=message):
-        Detector(spec)
+        DetectorModel(spec)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from veravox.errors import CheckpointError
-from veravox.models import Detector, DetectorSpec, import_checkpoint
+from veravox.models import DetectorModel, DetectorSpec, import_checkpoint
 from veravox.models.foreign import rawnet2_names
 
 
@@ -63,7 +63,7 @@ def foreign_weights() -> dict[str, Tensor]:
         "experts": {"e": {"front_end": "w", "name": "rawnet2"}},
         "window_s": 0.3,
     }
-    ours = Detector(DetectorSpec.parse(spec)).mixture.experts["e"].state_dict()
+    ours = DetectorModel(DetectorSpec.parse(spec)).mixture.experts["e"].state_dict()
     names = rawnet2_names()
     assert sorted(names.values()) == sorted(ours)
     weights = {theirs: ours[name] for theirs, name in names.items()}
@@ -74,10 +74,10 @@ def test_imported_weights_give_the_log_probabilities_of_the_baselines_code(forei
     path = tmp_path / "rawnet2.pth"
     torch.save({f"module.{name}": one for name, one in foreign_weights.items()}, path)
     checkpoint = import_checkpoint(path, "rawnet2")
-    assert checkpoint.detector.spec.window_samples == 64600
+    assert checkpoint.model.spec.window_samples == 64600
     windows = 0.1 * torch.randn(2, 9600)
     with torch.inference_mode():
-        output = checkpoint.detector.mixture.experts["rawnet2"](windows)
+        output = checkpoint.model.mixture.experts["rawnet2"](windows)
         expected = Plain(foreign_weights)(windows)
     torch.testing.assert_close(output.class_logits.log_softmax(dim=1), expected, atol=1e-4, rtol=1e-4)
     del foreign_weights["fc2_gru.bias"]
@@ -92,7 +92,7 @@ def test_weights_that_the_published_code_discards_do_not_learn():
         "experts": {"e": {"front_end": "w", "name": "rawnet2", "hidden": 8, "layers": 1, "published": True}},
         "window_s": 0.3,
     }
-    detector = Detector(DetectorSpec.parse(spec)).train()
+    detector = DetectorModel(DetectorSpec.parse(spec)).train()
     detector(0.1 * torch.randn(2, 4800)).logits.sum().backward()
     idle = {name for name, one in detector.named_parameters() if one.grad is None}
     assert idle == {name for name, _ in detector.named_parameters() if ".enter_normalise." in name}

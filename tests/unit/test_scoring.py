@@ -18,13 +18,13 @@ from tiny import tiny_checkpoint
 from veravox.apps.cli import main
 from veravox.audio import WindowPolicy, read_audio, window_policy
 from veravox.audio.level import frame_powers
-from veravox.batches import Heard, hear_all
+from veravox.batches import WindowChunk, prefetch
 from veravox.errors import AudioError, CheckpointError, ConfigurationError, OutputError, ScoringError
 from veravox.models import read_checkpoint, write_checkpoint
-from veravox.scoring import api, merge, output, score_to_file
-from veravox.scoring.api import detector_policy
-from veravox.scoring.engine import speech_shares
-from veravox.scoring.verdict import cautions_of, worst_span
+from veravox.scoring import detector as scoring_detector, merge, output, score_to_file
+from veravox.scoring.detector import detector_policy
+from veravox.scoring.prediction import speech_shares
+from veravox.scoring.verdict import most_spoof_like_span, quality_warnings
 from veravox.tables import Protocol, Scores, protocol_from_paths, read_protocol, read_table
 
 RATE = 16000
@@ -87,15 +87,15 @@ def test_windows_cover_each_recording_and_average_to_its_score_by_speech(protoco
 def test_a_killed_run_resumes_on_a_block_border_and_gives_the_same_file(
     tmp_path, checkpoint, protocol, monkeypatch, suffix
 ):
-    monkeypatch.setattr(api, "BLOCK_TRIALS", 5)
+    monkeypatch.setattr(scoring_detector, "BLOCK_TRIALS", 5)
     monkeypatch.setattr(output, "BLOCK_TRIALS", 5)
     policy = detector_policy(checkpoint, "sliding")
     score_to_file(checkpoint, protocol, tmp_path / f"whole{suffix}", policy, windows=True)
-    judged = []
+    predictions = []
 
     def die_at_13(verdict):
-        judged.append(verdict)
-        if len(judged) == 13:
+        predictions.append(verdict)
+        if len(predictions) == 13:
             raise MemoryError("killed")
 
     cut = tmp_path / f"cut{suffix}"
@@ -103,7 +103,9 @@ def test_a_killed_run_resumes_on_a_block_border_and_gives_the_same_file(
         score_to_file(checkpoint, protocol, cut, policy, windows=True, on_trial=die_at_13)
     assert not cut.exists()
     fresh = []
-    monkeypatch.setattr(output, "verdicts", lambda *a, **k: (fresh.append(v) or v for v in api.verdicts(*a, **k)))
+    monkeypatch.setattr(
+        output, "verdicts", lambda *a, **k: (fresh.append(v) or v for v in scoring_detector.verdicts(*a, **k))
+    )
     score_to_file(checkpoint, protocol, cut, policy, windows=True, resume=True)
     assert len(fresh) == len(protocol) - 10
     assert cut.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
@@ -163,10 +165,10 @@ def test_a_block_that_was_being_written_at_the_kill_is_scored_again(tmp_path, ch
 
 def test_an_output_that_is_a_folder_is_refused_before_anything_is_scored(tmp_path, checkpoint, protocol):
     (tmp_path / "s.csv").mkdir()
-    judged, policy = [], detector_policy(checkpoint, "sliding")
+    predictions, policy = [], detector_policy(checkpoint, "sliding")
     with pytest.raises(OutputError, match="a folder"):
-        score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, on_trial=judged.append)
-    assert not judged
+        score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, on_trial=predictions.append)
+    assert not predictions
 
 
 def _killed(checkpoint, protocol, out, policy, **options):
@@ -232,9 +234,9 @@ def test_a_trial_that_failed_in_two_parts_is_doubled(tmp_path):
 
 
 def test_any_number_of_workers_comes_to_an_end():
-    heard: list[Heard] = []
+    heard: list[WindowChunk] = []
     policy = window_policy("first", 1.0)
-    run = threading.Thread(target=lambda: heard.extend(hear_all(["nowhere.wav"] * 150, policy, 120)), daemon=True)
+    run = threading.Thread(target=lambda: heard.extend(prefetch(["nowhere.wav"] * 150, policy, 120)), daemon=True)
     run.start()
     run.join(60)
     assert not run.is_alive()
@@ -285,7 +287,7 @@ def test_one_broken_file_leaves_all_other_results(tmp_path, checkpoint, protocol
 def test_a_detector_that_gives_nan_raises_and_names_the_file(protocol):
     sick = tiny_checkpoint()
     with torch.no_grad():
-        sick.detector.mixture.experts["mel"].head[1].weight.fill_(math.nan)
+        sick.model.mixture.experts["mel"].head[1].weight.fill_(math.nan)
     with pytest.raises(ScoringError, match=protocol.frame["path"][0]):
         veravox.score(sick, protocol)
 
@@ -302,28 +304,28 @@ def test_the_most_spoof_like_ten_seconds_are_found():
     logits = np.ones(30)
     logits[12:17] = -4.0
     starts = policy.starts(60 * RATE)
-    assert worst_span(logits, starts, policy) == (12, 16)
-    assert worst_span(logits[:5], starts[:5], policy) is None
+    assert most_spoof_like_span(logits, starts, policy) == (12, 16)
+    assert most_spoof_like_span(logits[:5], starts[:5], policy) is None
     half = WindowPolicy("sliding", 2 * RATE, RATE)
-    first, last = worst_span(np.linspace(1, 0, 59), half.starts(60 * RATE), half)
+    first, last = most_spoof_like_span(np.linspace(1, 0, 59), half.starts(60 * RATE), half)
     assert (half.starts(60 * RATE)[last] + 2 * RATE - half.starts(60 * RATE)[first]) / RATE == 10
 
 
 def test_ten_faked_seconds_in_a_long_recording_do_not_drown(checkpoint, monkeypatch):
-    from veravox.scoring.engine import Judged
-    from veravox.scoring.verdict import Judge
+    from veravox.scoring.prediction import Prediction
+    from veravox.scoring.verdict import VerdictRule
 
     policy = WindowPolicy("sliding", RATE // 2, RATE // 2)
     logits = np.full(400, 2.0)
     logits[100:120] = -3.0
-    trial = Judged(
+    trial = Prediction(
         0, "x", policy.starts(200 * RATE), logits, np.stack([logits, logits], 1), np.full((400, 2), 0.5)
     )
-    verdict = Judge(checkpoint, policy).verdict(trial, "x", "x")
+    verdict = VerdictRule(checkpoint, policy).verdict(trial, "x", "x")
     assert verdict.score > 0
     assert verdict.verdict == "uncertain"
-    assert verdict.worst == (50.0, 60.0, pytest.approx(-6.5))
-    assert "50.0 to 60.0 s alone would be judged spoof" in verdict.cautions[0].message
+    assert verdict.most_spoof_like == (50.0, 60.0, pytest.approx(-6.5))
+    assert "50.0 to 60.0 s alone would be judged spoof" in verdict.warnings[0].message
 
 
 def tone(seconds, hertz=200.0, amplitude=0.3):
@@ -333,13 +335,15 @@ def tone(seconds, hertz=200.0, amplitude=0.3):
 
 def test_recordings_outside_the_training_audio_are_uncertain_and_say_why(checkpoint):
     limits = {"min_bandwidth_hz": 3000.0, "min_snr_db": 10.0, "max_clipped_share": 0.01, "max_dc_offset": 0.05}
-    tests = {caution.test for caution in cautions_of(_quality(tone(2.0)), limits)}
+    tests = {warning.test for warning in quality_warnings(_quality(tone(2.0)), limits)}
     assert "bandwidth" in tests
-    assert "length" in {caution.test for caution in cautions_of(_quality(tone(0.2)), limits)}
-    assert "silence" in {caution.test for caution in cautions_of(_quality(np.zeros(RATE, np.float32)), limits)}
+    assert "length" in {warning.test for warning in quality_warnings(_quality(tone(0.2)), limits)}
+    assert "silence" in {
+        warning.test for warning in quality_warnings(_quality(np.zeros(RATE, np.float32)), limits)
+    }
     clipped = np.clip(tone(2.0, amplitude=3.0), -1, 1)
-    assert "clipping" in {caution.test for caution in cautions_of(_quality(clipped), limits)}
-    assert "dc" in {caution.test for caution in cautions_of(_quality(tone(2.0) * 0.5 + 0.3), limits)}
+    assert "clipping" in {warning.test for warning in quality_warnings(_quality(clipped), limits)}
+    assert "dc" in {warning.test for warning in quality_warnings(_quality(tone(2.0) * 0.5 + 0.3), limits)}
     silent = veravox.score_waveform(checkpoint, np.zeros(RATE, np.float32), RATE)
     assert silent.verdict == "uncertain"
     assert math.isfinite(silent.score)
@@ -433,7 +437,7 @@ def test_wrong_requests_are_refused_before_anything_is_scored(tmp_path, checkpoi
 
 
 def test_another_policy_than_the_calibrations_is_warned_of(checkpoint):
-    from veravox.scoring.verdict import Judge
+    from veravox.scoring.verdict import VerdictRule
 
-    assert Judge(checkpoint, detector_policy(checkpoint, "sliding")).policy_warning is None
-    assert "'first 0.5 s'" in Judge(checkpoint, detector_policy(checkpoint, "first")).policy_warning
+    assert VerdictRule(checkpoint, detector_policy(checkpoint, "sliding")).policy_warning is None
+    assert "'first 0.5 s'" in VerdictRule(checkpoint, detector_policy(checkpoint, "first")).policy_warning

@@ -180,9 +180,9 @@ def test_a_column_that_is_not_there_and_a_measure_that_is_unknown_are_named(prot
 def test_a_landscape_has_the_weights_own_loss_in_its_middle(protocol):
     checkpoint = tiny_checkpoint()
     batches = Trials(protocol, checkpoint).batches(8, 1)
-    own = measure_batch(checkpoint.detector, batches[0], Measure())["loss"]
+    own = measure_batch(checkpoint.model, batches[0], Measure())["loss"]
     for dimensions in (1, 2):
-        found = loss_landscape(checkpoint.detector, batches, "random", dimensions, points=3)
+        found = loss_landscape(checkpoint.model, batches, "random", dimensions, points=3)
         assert found.losses[(1,) * dimensions] == pytest.approx(own, rel=1e-5)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from veravox.apps.cli import main
 from veravox.errors import CheckpointError, ConfigurationError, MissingDependencyError
-from veravox.models import FRONT_ENDS, Checkpoint, Detector, DetectorSpec, read_checkpoint, write_checkpoint
+from veravox.models import FRONT_ENDS, Checkpoint, DetectorModel, DetectorSpec, read_checkpoint, write_checkpoint
 from veravox.models.fairseq import convert_fairseq, rename
 
 transformers = pytest.importorskip("transformers", reason="the extra 'ssl' is not installed")
@@ -62,14 +62,14 @@ def windows() -> torch.Tensor:
     return 0.1 * torch.randn(3, SAMPLES, generator=torch.Generator().manual_seed(1))
 
 
-def detector_of(model: Path, front_end: str = "ssl", head: str = "linear", **options: Any) -> Detector:
+def detector_of(model: Path, front_end: str = "ssl", head: str = "linear", **options: Any) -> DetectorModel:
     torch.manual_seed(4)
     description = {
         "front_ends": {"speech": {"name": front_end, "model": str(model), **options}},
         "experts": {"judge": {"front_end": "speech", "name": "ssl", "head": head, "hidden": 24}},
         "window_s": SAMPLES / 16000,
     }
-    return Detector(DetectorSpec.parse(description)).eval()
+    return DetectorModel(DetectorSpec.parse(description)).eval()
 
 
 @pytest.mark.parametrize("name", ["base", "large", "wavlm", "hubert"])
@@ -137,7 +137,7 @@ def test_a_checkpoint_needs_no_other_file(name, front_end, options, models, wind
             torch.nn.init.normal_(parameter, std=0.1)
     path = write_checkpoint(Checkpoint(detector), tmp_path)
     monkeypatch.setattr("veravox.models.pretrained._folder_of", lambda model: pytest.fail(f"looked for {model}"))
-    again = read_checkpoint(path).detector
+    again = read_checkpoint(path).model
     with torch.inference_mode():
         ours, theirs, alone = detector(windows), again(windows), detector(windows[1:2])
     assert torch.equal(ours.logits, theirs.logits)

@@ -42,7 +42,7 @@ def _one_thread():
 
 
 def weights_of(folder):
-    return read_checkpoint(folder).detector.state_dict()
+    return read_checkpoint(folder).model.state_dict()
 
 
 def test_a_run_leaves_checkpoint_metrics_events_dev_scores_and_its_recipe(tmp_path, data):

@@ -37,7 +37,7 @@ def _one_thread():
 
 
 def weights_of(folder):
-    return read_checkpoint(folder).detector.state_dict()
+    return read_checkpoint(folder).model.state_dict()
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("0,1,2", (0, 1, 2)), ("0-2", (0, 1, 2)), ("7, 3-4", (7, 3, 4))])
@@ -55,7 +55,7 @@ def test_each_seed_is_the_run_that_it_would_be_alone_and_mean_and_deviation_are_
     found = fit_seeds(RECIPE, (0, 3), *data, tmp_path / "runs", workers=0, say=lambda line: None)
     alone = fit(change(RECIPE, ["seed=3"]), *data, tmp_path / "alone", workers=0, say=lambda line: None)
     three = weights_of(tmp_path / "runs/seed-3")
-    assert all(torch.equal(value, three[name]) for name, value in alone.detector.state_dict().items())
+    assert all(torch.equal(value, three[name]) for name, value in alone.model.state_dict().items())
     zero = weights_of(tmp_path / "runs/seed-0")
     assert not all(torch.equal(zero[name], three[name]) for name in zero)
     rates = [read_checkpoint(run.folder).provenance["metrics"]["dev_eer"] for run in found.runs]
@@ -94,7 +94,7 @@ def test_a_resume_leaves_finished_seeds_goes_on_in_the_cut_one_and_begins_the_re
     assert before == (tmp_path / "cut/seed-0/detector.safetensors").stat().st_mtime_ns
     assert [run.seed for run in again.runs] == [0, 1, 2]
     resumed = weights_of(tmp_path / "cut/seed-1")
-    assert all(torch.equal(value, resumed[name]) for name, value in whole.detector.state_dict().items())
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.model.state_dict().items())
     other = change(recipe, ["training.learning_rate=0.1"])
     with pytest.raises(TrainingError, match="another recipe or other data"):
         fit_seeds(other, (0,), *data, tmp_path / "cut", workers=0, resume=True)

@@ -17,7 +17,7 @@ from tiny import tiny_recipe, tiny_spec
 from veravox.batches import EpochSampler
 from veravox.batches.training import Batch
 from veravox.errors import ConfigurationError, TrainingError
-from veravox.models import Detector, read_checkpoint
+from veravox.models import DetectorModel, read_checkpoint
 from veravox.tables import Protocol, read_protocol
 from veravox.training import Ranks, Stage, Training, fit
 from veravox.training.division import PART, Division, divide
@@ -145,7 +145,7 @@ def test_a_stage_that_makes_no_sense_is_refused_when_the_recipe_is_read(trains, 
 def gradients(stage: Stage, owned=None, windows: int = 8, **options) -> dict[str, float]:
     """The size of each part's gradient for one batch."""
     torch.manual_seed(0)
-    detector = Detector(tiny_spec())
+    detector = DetectorModel(tiny_spec())
     plan = training(**options)
     parameter_groups(detector, stage, plan)
     division = Division(labelled(["a"]), ("label",), owned)
@@ -181,7 +181,7 @@ def test_an_expert_learns_from_its_own_windows_as_if_there_were_no_others():
     results = []
     for chosen in (slice(0, 8), slice(0, 4)):
         torch.manual_seed(0)
-        detector = Detector(tiny_spec())
+        detector = DetectorModel(tiny_spec())
         plan, stage = training(), experts_stage()
         parameter_groups(detector, stage, plan)
         objective = Objective(
@@ -235,7 +235,7 @@ def test_gate_terms_act_on_the_gate():
     ],
 )
 def test_a_stage_runs_the_chosen_experts_alone_unless_its_losses_need_all_and_says_so(options, trains, said):
-    detector = Detector(tiny_spec(gate="features_conv", router="top_k"))
+    detector = DetectorModel(tiny_spec(gate="features_conv", router="top_k"))
     stage, plan = Stage("one", trains), training(**options)
     parameter_groups(detector, stage, plan)
     objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Ranks(), torch.device("cpu"))
@@ -256,7 +256,7 @@ def test_a_stage_runs_the_chosen_experts_alone_unless_its_losses_need_all_and_sa
 @pytest.mark.parametrize("mixing", ["logits", "probabilities"])
 @pytest.mark.parametrize("trains", ["experts", "joint"])
 def test_the_loss_on_softmax_outputs_reaches_experts_and_mixture(trains, mixing):
-    detector = Detector(tiny_spec(mixing=mixing)).eval()
+    detector = DetectorModel(tiny_spec(mixing=mixing)).eval()
     stage, plan = Stage("one", trains), training(loss="softmax", label_smoothing=0.2)
     objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Ranks(), torch.device("cpu"))
     torch.manual_seed(0)
@@ -274,7 +274,7 @@ def test_the_loss_on_softmax_outputs_reaches_experts_and_mixture(trains, mixing)
 @pytest.mark.parametrize("trains", ["experts", "joint"])
 def test_a_window_that_is_left_over_alone_is_learned_from(trains):
     experts = {"lcnn": {"front_end": "log_mel", "name": "lcnn", "width": 0.1}}
-    detector = Detector(tiny_spec(experts=experts, gate="embedding_fc")).train()
+    detector = DetectorModel(tiny_spec(experts=experts, gate="embedding_fc")).train()
     stage, plan = Stage("one", trains), training()
     parameter_groups(detector, stage, plan)
     objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Ranks(), torch.device("cpu"))
@@ -309,7 +309,7 @@ def test_a_stage_that_could_not_begin_is_refused_before_the_first_one(tmp_path, 
 
 
 def test_a_sparse_router_under_a_gate_that_sees_embeddings_says_that_all_are_run():
-    detector = Detector(tiny_spec(router="top_k"))
+    detector = DetectorModel(tiny_spec(router="top_k"))
     division = Division(labelled(["a"]), ())
     objective = Objective(detector, Stage("joint", "joint"), training(), division, Ranks(), torch.device("cpu"))
     assert "but all are run: the gate sees their embeddings" in objective.routing
@@ -317,7 +317,7 @@ def test_a_sparse_router_under_a_gate_that_sees_embeddings_says_that_all_are_run
 
 def test_the_second_pass_of_a_sharpness_aware_step_runs_the_experts_that_the_first_chose():
     torch.manual_seed(0)
-    detector = Detector(tiny_spec(gate="features_conv", router={"name": "confidence", "noise": 1.0})).train()
+    detector = DetectorModel(tiny_spec(gate="features_conv", router={"name": "confidence", "noise": 1.0})).train()
     chosen = []
     detector.mixture.router.register_forward_hook(lambda _, __, weights: chosen.append(weights.detach() > 0))
     optimiser = torch.optim.AdamW(detector.parameters(), lr=1e-3)
@@ -327,12 +327,12 @@ def test_the_second_pass_of_a_sharpness_aware_step_runs_the_experts_that_the_fir
     first, second = chosen
     assert torch.equal(first, second)
     assert not torch.equal(
-        detector.mixture.router(detector.mixture.gate(detector.hear(windows)["log_mel"])) > 0, first
+        detector.mixture.router(detector.mixture.gate(detector.extract(windows)["log_mel"])) > 0, first
     )
 
 
 def test_each_part_has_its_own_rate_and_a_part_of_an_expert_can_be_frozen():
-    detector = Detector(tiny_spec())
+    detector = DetectorModel(tiny_spec())
     joint = Stage("joint", "joint")
     plan = training(
         learning_rate=1.0,
@@ -399,7 +399,7 @@ def test_a_run_of_every_kind_of_stage_resumes_bit_for_bit_and_repeats_no_stage(t
         yield lambda count: None
 
     fit(recipe, *data, tmp_path / "cut", workers=0, resume=True, progress=watch, say=lambda line: None)
-    whole, cut = (read_checkpoint(tmp_path / name).detector.state_dict() for name in ("whole", "cut"))
+    whole, cut = (read_checkpoint(tmp_path / name).model.state_dict() for name in ("whole", "cut"))
     assert [name for name in whole if not torch.equal(whole[name], cut[name])] == []
     lines = (tmp_path / "whole/metrics.jsonl").read_text()
     assert lines == (tmp_path / "cut/metrics.jsonl").read_text()

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from veravox.errors import CheckpointError, ConfigurationError
-from veravox.models import Checkpoint, Detector, DetectorSpec, read_checkpoint, write_checkpoint
+from veravox.models import Checkpoint, DetectorModel, DetectorSpec, read_checkpoint, write_checkpoint
 from veravox.models.ctranslate2 import read_weights
 from veravox.models.front_ends.whisper_blocks import WhisperBlocks, slaney_filters, statistics_over_time
 
@@ -180,12 +180,12 @@ def description(**options: object) -> DetectorSpec:
 
 
 def test_a_checkpoint_needs_no_other_file_keeps_every_bit_and_gives_its_blocks_on(hub_folder, tmp_path):
-    whole = Detector(description(weights=str(hub_folder))).eval()
+    whole = DetectorModel(description(weights=str(hub_folder))).eval()
     with torch.no_grad():
         for parameter in whole.front_ends.parameters():
             parameter.copy_(parameter.half().float())  # as published weights are
     file = write_checkpoint(Checkpoint(whole), tmp_path / "detector.safetensors")
-    again = read_checkpoint(file).detector
+    again = read_checkpoint(file).model
     assert again.spec.front_ends["heard"].options["weights"] is None
     assert torch.equal(again(windows()).logits, whole(windows()).logits)
     numbers = sum(tensor.numel() for tensor in whole.front_ends.state_dict().values())

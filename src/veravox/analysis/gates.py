@@ -13,10 +13,10 @@ from veravox.analysis.agreement import agreement, error_rate, oracle
 from veravox.audio import WindowPolicy
 from veravox.errors import ScoringError, first_few
 from veravox.models.checkpoint import Checkpoint
-from veravox.models.detector import Detector
+from veravox.models.detector import DetectorModel
 from veravox.models.experts import EXPERTS
 from veravox.models.front_ends import FRONT_ENDS
-from veravox.scoring.engine import Judged, judge
+from veravox.scoring.prediction import Prediction, predict
 from veravox.tables import BONA_FIDE, Protocol
 
 COLUMNS = ("domain", "attack_id", "codec", "language")
@@ -106,27 +106,27 @@ def weigh(
         ScoringError: for a detector of one expert, or if no trial can be read.
         ProtocolError: for a column that the protocol lacks.
     """
-    detector = checkpoint.detector
+    detector = checkpoint.model
     if len(detector.expert_names) < 2:
         raise ScoringError("this detector has one expert, and no gate to look at; give a mixture")
     protocol.require("path")
     for column in columns or ():
         if not _told(protocol.frame, column):
             protocol.require(column)
-    judged = []
+    predictions = []
     detector.runs_all = True  # experts that a router leaves out are compared all the same
     try:
-        for trial in judge(detector.eval(), protocol.audio_paths(), policy, workers, batch_size):
-            judged.append(trial)
+        for trial in predict(detector.eval(), protocol.audio_paths(), policy, workers, batch_size):
+            predictions.append(trial)
             progress(1)
     finally:
         detector.runs_all = False
     failures = [
         {"utterance_id": protocol.utterance_ids[one.index], "path": one.path, "error": str(one.error)}
-        for one in judged
+        for one in predictions
         if one.error is not None
     ]
-    read = [one for one in judged if one.error is None]
+    read = [one for one in predictions if one.error is None]
     if not read:
         raise ScoringError(f"no trial can be read, first {first_few([item['error'] for item in failures], 1)}")
     frame = protocol.frame[[one.index for one in read]]
@@ -139,22 +139,22 @@ def _told(frame: pl.DataFrame, column: str) -> bool:
 
 
 def _report(
-    detector: Detector,
-    judged: list[Judged],
+    detector: DetectorModel,
+    predictions: list[Prediction],
     frame: pl.DataFrame,
     columns: list[str],
     failures: list[dict[str, str]],
 ) -> GateReport:
     names = detector.expert_names
-    weights = np.stack([one.gate_weights.mean(axis=0) for one in judged])  # (trials, E)
-    logits = np.array([one.logit for one in judged])
-    expert_logits = np.stack([one.mean_expert_logits for one in judged])
+    weights = np.stack([one.gate_weights.mean(axis=0) for one in predictions])  # (trials, E)
+    logits = np.array([one.logit for one in predictions])
+    expert_logits = np.stack([one.mean_expert_logits for one in predictions])
     told = frame["label"].is_not_null().to_numpy() if "label" in frame.columns else np.zeros(len(frame), bool)
     bona_fide = (frame["label"] == BONA_FIDE).fill_null(False).to_numpy() if told.any() else told
     figures = _Figures(names, weights, logits, expert_logits, told, bona_fide)
     groups = {column: _by(column, frame, figures) for column in columns}
     domains = frame["domain"].fill_null("").to_numpy() if _told(frame, "domain") else np.full(len(frame), "all")
-    along, spread = use_along(judged)
+    along, spread = use_along(predictions)
     labelled = [array[told] for array in (logits, expert_logits, bona_fide, domains.astype(object))]
     return GateReport(
         names=names,
@@ -166,10 +166,12 @@ def _report(
         agreement=agreement(names, expert_logits[told], bona_fide[told]),
         oracle=oracle(names, *labelled) if told.any() else None,
         routing=detector.mixture.routing,
-        trials=len(judged),
-        windows=sum(len(one.logits) for one in judged),
+        trials=len(predictions),
+        windows=sum(len(one.logits) for one in predictions),
         failures=failures,
-        experts_a_window=float(np.mean(np.concatenate([(one.gate_weights > 0).sum(axis=1) for one in judged]))),
+        experts_a_window=float(
+            np.mean(np.concatenate([(one.gate_weights > 0).sum(axis=1) for one in predictions]))
+        ),
     )
 
 
@@ -189,13 +191,13 @@ class _Figures:
         return error_rate(scores[rows], self.bona_fide[rows])
 
     def row(self, value: str, rows: np.ndarray, against: np.ndarray) -> dict[str, Any]:
-        judged = rows | against
+        included = rows | against
         return {
             "value": value,
             "trials": int(rows.sum()),
             "weights": [float(mean) for mean in self.weights[rows].mean(axis=0)],
-            "eer": self.eer(self.logits, judged),
-            "expert_eers": [self.eer(column, judged) for column in self.expert_logits.T],
+            "eer": self.eer(self.logits, included),
+            "expert_eers": [self.eer(column, included) for column in self.expert_logits.T],
         }
 
 
@@ -214,30 +216,30 @@ def _by(column: str, frame: pl.DataFrame, figures: _Figures) -> list[dict[str, A
     return found
 
 
-def _experts(detector: Detector, figures: _Figures) -> dict[str, dict[str, Any]]:
+def _experts(detector: DetectorModel, figures: _Figures) -> dict[str, dict[str, Any]]:
     everything = np.ones(len(figures.logits), dtype=bool)
     result = {}
     for index, (name, item) in enumerate(detector.spec.experts.items()):
         front_end = detector.spec.front_ends[item.front_end].name
         expert: Any = EXPERTS[item.spec.name]
-        ears: Any = FRONT_ENDS[front_end]
+        front_end_class: Any = FRONT_ENDS[front_end]
         result[name] = {
             "expert": item.spec.name,
             "front_end": front_end,
             "listens": expert.inductive_bias,
-            "hears": ears.hears,
+            "hears": front_end_class.hears,
             "weight": float(figures.weights[:, index].mean()),
             "eer": figures.eer(figures.expert_logits[:, index], everything),
         }
     return result
 
 
-def use_along(judged: Sequence[Judged]) -> tuple[list[list[float]] | None, list[float] | None]:
+def use_along(predictions: Sequence[Prediction]) -> tuple[list[list[float]] | None, list[float] | None]:
     """Mean weights in each tenth of an utterance, and their mean deviation within one.
 
     Every utterance of two windows or more counts the same; its weights are read off at the middle of each tenth.
     """
-    several = [one.gate_weights for one in judged if len(one.gate_weights) > 1]
+    several = [one.gate_weights for one in predictions if len(one.gate_weights) > 1]
     if not several:
         return None, None
     tenths = (np.arange(PARTS_OF_AN_UTTERANCE) + 0.5) / PARTS_OF_AN_UTTERANCE

@@ -13,7 +13,7 @@ from torch import Tensor
 from veravox.analysis.sharpness import Batch
 from veravox.analysis.weights import Vector, WeightSpace, added, length, scaled, top_eigenvectors, weighted_loss
 from veravox.errors import ConfigurationError
-from veravox.models.detector import Detector
+from veravox.models.detector import DetectorModel
 
 Directions = Literal["random", "hessian"]
 HESSIAN_SHARE = 0.1
@@ -39,7 +39,7 @@ class Landscape:
 
 
 def loss_landscape(
-    detector: Detector,
+    detector: DetectorModel,
     batches: Sequence[Batch],
     directions: Directions = "random",
     dimensions: Literal[1, 2] = 1,

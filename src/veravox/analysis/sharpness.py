@@ -22,12 +22,12 @@ from veravox.analysis.weights import (
     top_eigenvectors,
     weighted_loss,
 )
-from veravox.batches import hear
+from veravox.batches import read_windows
 from veravox.errors import ConfigurationError, ProtocolError, suggest
 from veravox.evaluation import equal_error_rate
 from veravox.models.checkpoint import Checkpoint
-from veravox.models.detector import Detector
-from veravox.scoring.api import as_checkpoint, detector_policy
+from veravox.models.detector import DetectorModel
+from veravox.scoring.detector import as_checkpoint, detector_policy
 from veravox.tables import Protocol
 
 MEASURES = ("one_step", "ascent", "adaptive", "average", "eigenvalue")
@@ -102,7 +102,7 @@ class Trials:
             raise ConfigurationError(f"sharpness takes one window a trial, first or middle, not {policy!r}")
         self.protocol, self.paths = protocol, protocol.audio_paths()
         self.policy = detector_policy(checkpoint, policy)
-        self.device = next(iter(checkpoint.detector.parameters())).device
+        self.device = next(iter(checkpoint.model.parameters())).device
         self.is_bona_fide = bona_fide_trials(protocol)
         self.failures: dict[int, str] = {}
 
@@ -110,11 +110,11 @@ class Trials:
         """The batch of these trials that can be heard; None if there is none."""
         windows, targets = [], []
         for index in indices:
-            for heard in hear(index, self.paths[index], self.policy, measure=False):
-                if heard.error is not None:
-                    self.failures[index] = str(heard.error)
-                elif len(heard.windows):
-                    windows.append(heard.windows[0])
+            for chunk in read_windows(index, self.paths[index], self.policy, measure=False):
+                if chunk.error is not None:
+                    self.failures[index] = str(chunk.error)
+                elif len(chunk.windows):
+                    windows.append(chunk.windows[0])
                     targets.append(float(self.is_bona_fide[index]))
                 break
         if not windows:
@@ -130,7 +130,7 @@ class Trials:
         return [batch for indices in cut if (batch := self.batch(indices)) is not None]
 
 
-def measure_batch(detector: Detector, batch: Batch, how: Measure, place: int = 0) -> dict[str, Any]:
+def measure_batch(detector: DetectorModel, batch: Batch, how: Measure, place: int = 0) -> dict[str, Any]:
     """Loss, logits and every measure of one batch, in evaluation mode; the weights end as they were."""
     space = WeightSpace(detector)
 
@@ -205,7 +205,7 @@ _MEASURES: Mapping[str, Taking] = {
 
 
 def measure_sharpness(
-    detector: Checkpoint | Detector,
+    detector: Checkpoint | DetectorModel,
     protocols: Mapping[str, Protocol],
     how: Measure | None = None,
     by: Sequence[str] = (),
@@ -230,13 +230,13 @@ def measure_sharpness(
     """
     how = how or Measure()
     checkpoint = as_checkpoint(detector)
-    checkpoint.detector.eval()
+    checkpoint.model.eval()
     rows, failures = [], []
     for name, protocol in protocols.items():
         trials = Trials(protocol, checkpoint, policy)
         for column, value, members in [*conditions(protocol, by), *drifting(protocol, drift)]:
             where = {"model": model, "protocol": name, "column": column, "condition": value}
-            rows += [where | row for row in _condition(checkpoint.detector, trials, members, how, progress, where)]
+            rows += [where | row for row in _condition(checkpoint.model, trials, members, how, progress, where)]
         ids = protocol.utterance_ids
         failures += [
             {"protocol": name, "utterance_id": ids[index], "path": trials.paths[index], "error": error}
@@ -258,7 +258,7 @@ def planned_batches(
 
 
 def _condition(
-    detector: Detector,
+    detector: DetectorModel,
     trials: Trials,
     members: np.ndarray,
     how: Measure,

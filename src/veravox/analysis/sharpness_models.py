@@ -142,7 +142,7 @@ def draw_landscapes(
             for directions, dimensions in KINDS:
                 found.append(
                     loss_landscape(
-                        checkpoint.detector,
+                        checkpoint.model,
                         batches,
                         directions,  # type: ignore[arg-type]
                         dimensions,  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ _HOMES = {
     "EpochSampler": "training",
     "Pairing": "pairing",
     "TrainingWindows": "training",
-    "Heard": "scoring",
-    "hear": "scoring",
-    "hear_all": "scoring",
+    "WindowChunk": "scoring",
+    "read_windows": "scoring",
+    "prefetch": "scoring",
 }
 
 __all__ = sorted(_HOMES)

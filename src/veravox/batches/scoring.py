@@ -18,7 +18,7 @@ TRIALS_AHEAD = 32
 
 
 @dataclass
-class Heard:
+class WindowChunk:
     """Some windows of one trial; a long recording comes in several pieces.
 
     Attributes:
@@ -38,7 +38,7 @@ class Heard:
     error: AudioError | None = None
 
 
-def hear(index: int, path: str, policy: WindowPolicy, measure: bool) -> Iterator[Heard]:
+def read_windows(index: int, path: str, policy: WindowPolicy, measure: bool) -> Iterator[WindowChunk]:
     """The windows of one file in pieces, decoded as they are asked for; an error is a piece too.
 
     Args:
@@ -62,27 +62,29 @@ def hear(index: int, path: str, policy: WindowPolicy, measure: bool) -> Iterator
 
             for start, window in policy.stream(blocks()):
                 if len(windows) == CHUNK_WINDOWS:
-                    yield Heard(index, starts, np.stack(windows), last=False)
+                    yield WindowChunk(index, starts, np.stack(windows), last=False)
                     starts, windows = [], []
                 starts.append(start)
                 windows.append(window)
     except AudioError as error:
-        yield Heard(index, [], empty, last=True, error=error)
+        yield WindowChunk(index, [], empty, last=True, error=error)
         return
     stacked = np.stack(windows) if windows else empty
-    yield Heard(index, starts, stacked, last=True, quality=meter.result() if meter else None)
+    yield WindowChunk(index, starts, stacked, last=True, quality=meter.result() if meter else None)
 
 
-def hear_all(paths: Sequence[str], policy: WindowPolicy, workers: int, measure: bool = False) -> Iterator[Heard]:
+def prefetch(
+    paths: Sequence[str], policy: WindowPolicy, workers: int, measure: bool = False
+) -> Iterator[WindowChunk]:
     """The windows of many files in order; `workers` threads decode ahead, with bounded memory.
 
     With 0 workers each file is decoded when its turn comes.
     """
     if workers < 1:
         for index, path in enumerate(paths):
-            yield from hear(index, path, policy, measure)
+            yield from read_windows(index, path, policy, measure)
         return
-    crew = _Crew(paths, policy, measure)
+    crew = _Prefetcher(paths, policy, measure)
     threads = [threading.Thread(target=crew.work, daemon=True) for _ in range(min(workers, len(paths)))]
     for thread in threads:
         thread.start()
@@ -94,12 +96,12 @@ def hear_all(paths: Sequence[str], policy: WindowPolicy, workers: int, measure: 
             thread.join()
 
 
-class _Crew:
+class _Prefetcher:
     """Threads that take trials in order, each trial with its own short queue."""
 
     def __init__(self, paths: Sequence[str], policy: WindowPolicy, measure: bool) -> None:
         self.paths, self.policy, self.measure = paths, policy, measure
-        self.queues: dict[int, queue.Queue[Heard | BaseException]] = {}
+        self.queues: dict[int, queue.Queue[WindowChunk | BaseException]] = {}
         self.room = threading.Semaphore(TRIALS_AHEAD)
         self.lock = threading.Condition()
         self.next_trial = 0
@@ -113,38 +115,38 @@ class _Crew:
                 if self.stopped or index >= len(self.paths):
                     return
                 self.next_trial += 1
-                place: queue.Queue[Heard | BaseException] = queue.Queue(QUEUED_CHUNKS)
-                self.queues[index] = place
+                slot: queue.Queue[WindowChunk | BaseException] = queue.Queue(QUEUED_CHUNKS)
+                self.queues[index] = slot
                 self.lock.notify_all()
             try:
-                for piece in hear(index, self.paths[index], self.policy, self.measure):
-                    self._put(place, piece)
+                for chunk in read_windows(index, self.paths[index], self.policy, self.measure):
+                    self._put(slot, chunk)
                     if self.stopped:
                         return
             except BaseException as error:  # handed to the consumer, which raises it
-                self._put(place, error)
+                self._put(slot, error)
 
-    def _put(self, place: queue.Queue[Heard | BaseException], item: Heard | BaseException) -> None:
+    def _put(self, slot: queue.Queue[WindowChunk | BaseException], item: WindowChunk | BaseException) -> None:
         while not self.stopped:
             try:
-                place.put(item, timeout=0.1)
+                slot.put(item, timeout=0.1)
                 return
             except queue.Full:
                 continue
 
-    def in_order(self) -> Iterator[Heard]:
+    def in_order(self) -> Iterator[WindowChunk]:
         for index in range(len(self.paths)):
             with self.lock:
                 while index not in self.queues:
                     self.lock.wait()
-                place = self.queues[index]
+                slot = self.queues[index]
             last = False
             while not last:
-                piece = place.get()
-                if isinstance(piece, BaseException):
-                    raise piece
-                last = piece.last
-                yield piece
+                chunk = slot.get()
+                if isinstance(chunk, BaseException):
+                    raise chunk
+                last = chunk.last
+                yield chunk
             del self.queues[index]
             self.room.release()
 

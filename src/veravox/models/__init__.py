@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Detector": "detector",
+    "DetectorModel": "detector",
     "DetectorOutput": "detector",
     "DetectorSpec": "detector",
     "ExpertSpec": "detector",

@@ -16,7 +16,7 @@ import torch
 
 from veravox.errors import CheckpointError, VeravoxError, first_few
 from veravox.files import whole_file
-from veravox.models.detector import Detector, DetectorSpec
+from veravox.models.detector import DetectorModel, DetectorSpec
 from veravox.tables import Calibration
 
 FORMAT_VERSION = 1
@@ -28,7 +28,7 @@ class Checkpoint:
     """A detector ready to judge, and all that is known of it.
 
     Attributes:
-        detector: in evaluation mode, on the CPU.
+        model: the network, in evaluation mode, on the CPU.
         calibration: None if it has none; then scores are raw logits and verdicts `uncalibrated`.
         limits: what audio it was trained on, by measure (see `scoring.quality`); empty if unknown.
         provenance: recipe, data hashes, metrics, version.
@@ -36,7 +36,7 @@ class Checkpoint:
         source: what it was loaded as.
     """
 
-    detector: Detector
+    model: DetectorModel
     calibration: Calibration | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -55,12 +55,12 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
         target = target / CHECKPOINT_NAME
     header = {
         "format_version": FORMAT_VERSION,
-        "detector": checkpoint.detector.spec.to_dict(),
+        "detector": checkpoint.model.spec.to_dict(),
         "calibration": checkpoint.calibration.to_dict() if checkpoint.calibration else None,
         "limits": dict(checkpoint.limits),
         "provenance": dict(checkpoint.provenance),
     }
-    weights = {name: _compact(tensor) for name, tensor in checkpoint.detector.state_dict().items()}
+    weights = {name: _compact(tensor) for name, tensor in checkpoint.model.state_dict().items()}
     with whole_file(target) as temporary:
         metadata = {"veravox": json.dumps(header, allow_nan=False)}
         temporary.write_bytes(safetensors.torch.save(weights, metadata))
@@ -94,14 +94,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             "use the veravox version that wrote it, or a newer one"
         )
     try:
-        detector = Detector(DetectorSpec.parse(header["detector"]))
+        model = DetectorModel(DetectorSpec.parse(header["detector"]))
         calibration = Calibration.from_dict(header["calibration"]) if header.get("calibration") else None
     except (VeravoxError, KeyError) as error:
         raise CheckpointError(f"{str(file)!r} describes a detector that cannot be built: {error}") from error
-    _load(detector, weights, file)
+    _load(model, weights, file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return Checkpoint(
-        detector.eval(), calibration, header.get("limits", {}), header.get("provenance", {}), digest, str(path)
+        model.eval(), calibration, header.get("limits", {}), header.get("provenance", {}), digest, str(path)
     )
 
 
@@ -128,8 +128,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     return header, weights
 
 
-def _load(detector: Detector, weights: Mapping[str, torch.Tensor], file: Path) -> None:
-    expected = detector.state_dict()
+def _load(model: DetectorModel, weights: Mapping[str, torch.Tensor], file: Path) -> None:
+    expected = model.state_dict()
     wrong = [name for name in expected if name not in weights or weights[name].shape != expected[name].shape]
     extra = [name for name in weights if name not in expected]
     if wrong or extra:
@@ -142,4 +142,4 @@ def _load(detector: Detector, weights: Mapping[str, torch.Tensor], file: Path) -
     ]
     if broken:
         raise CheckpointError(f"{str(file)!r}: weights are not finite in {first_few(broken)}")
-    detector.load_state_dict(dict(weights))
+    model.load_state_dict(dict(weights))

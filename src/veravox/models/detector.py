@@ -168,7 +168,7 @@ class DetectorSpec:
         }
 
 
-def to_level(windows: Tensor, level_dbfs: float) -> Tensor:
+def normalise_level(windows: Tensor, level_dbfs: float) -> Tensor:
     """Remove each window's mean and scale it to an RMS level in dB re full scale, by at most 40 dB of gain."""
     windows = windows - windows.mean(dim=1, keepdim=True)
     rms = windows.square().mean(dim=1, keepdim=True).sqrt()
@@ -176,7 +176,7 @@ def to_level(windows: Tensor, level_dbfs: float) -> Tensor:
 
 
 @torch.no_grad()
-def _outcome(module: nn.Module, inputs: Tensor) -> Any:
+def _eval_forward(module: nn.Module, inputs: Tensor) -> Any:
     """What a module gives in evaluation mode."""
     was_training = module.training
     try:
@@ -185,16 +185,16 @@ def _outcome(module: nn.Module, inputs: Tensor) -> Any:
         module.train(was_training)
 
 
-def arithmetic(module: nn.Module, inputs: Tensor) -> float:
+def mflops(module: nn.Module, inputs: Tensor) -> float:
     """Millions of multiplications and additions in a module's matrix products and convolutions on these inputs."""
     from torch.utils.flop_counter import FlopCounterMode  # slow to import, seldom needed
 
     with FlopCounterMode(display=False) as counter:
-        _outcome(module, inputs)
+        _eval_forward(module, inputs)
     return max(counter.get_total_flops() / 1e6, 1e-3)
 
 
-class Detector(nn.Module):
+class DetectorModel(nn.Module):
     """Judges windows: (B, S) float32 at 16 kHz to one logit each, bona fide minus spoof.
 
     Each named front end runs once a batch; every expert that names it gets its features.
@@ -263,15 +263,17 @@ class Detector(nn.Module):
         silence = torch.zeros(1, spec.segment_samples)
         costs = {}
         for name, item in spec.experts.items():
-            ears = self.front_ends[item.front_end]
-            costs[name] = round(arithmetic(ears, silence) + arithmetic(experts[name], _outcome(ears, silence)), 3)
+            front_end = self.front_ends[item.front_end]
+            costs[name] = round(
+                mflops(front_end, silence) + mflops(experts[name], _eval_forward(front_end, silence)), 3
+            )
         return dataclasses.replace(spec, router=Spec(spec.router.name, {**spec.router.options, "costs": costs}))
 
     def _feature_shapes(self) -> dict[str, tuple[int, ...]]:
         silence = torch.zeros(1, self.spec.segment_samples)
         shapes = {}
         for name, front_end in self.front_ends.items():
-            shapes[name] = tuple(_outcome(front_end, silence).shape[1:])
+            shapes[name] = tuple(_eval_forward(front_end, silence).shape[1:])
         return shapes
 
     @property
@@ -279,37 +281,41 @@ class Detector(nn.Module):
         """In the order of every (B, E) axis."""
         return list(self.spec.experts)
 
-    def hear(self, windows: Tensor) -> dict[str, Tensor]:
+    def _used_front_ends(self) -> list[str]:
+        """Those that an expert or the gate names."""
+        used = {item.front_end for item in self.spec.experts.values()} | {self.spec.gate_front_end}
+        return [name for name in self.front_ends if name in used]
+
+    def extract(self, windows: Tensor) -> dict[str, Tensor]:
         """Features by front end's name, each computed once; with segments, those of each window in a row.
 
         Front ends that neither an expert nor the gate names are left out.
         """
         windows = self._prepared(windows)
-        heard = {item.front_end for item in self.spec.experts.values()} | {self.spec.gate_front_end}
-        return {name: front_end(windows) for name, front_end in self.front_ends.items() if name in heard}
+        return {name: self.front_ends[name](windows) for name in self._used_front_ends()}
 
-    def judge(self, features: Mapping[str, Tensor], windows: Tensor) -> DetectorOutput:
+    def predict_features(self, features: Mapping[str, Tensor], windows: Tensor) -> DetectorOutput:
         """The mixture's output for features by front end's name; experts that are not chosen may not be run."""
-        if self._spares():
-            return self._whole(self._judge_chosen(self._prepared(windows), features))
+        if self._skips_experts():
+            return self._average_segments(self._forward_selected(self._prepared(windows), features))
         by_expert = {name: features[item.front_end] for name, item in self.spec.experts.items()}
         seen = self._prepared(windows) if self.mixture.gate.sees == "waveform" else None
         if self.spec.gate_front_end is not None:
             seen = features[self.spec.gate_front_end]
-        return self._whole(self.mixture(by_expert, seen))
+        return self._average_segments(self.mixture(by_expert, seen))
 
     def forward(self, windows: Tensor) -> DetectorOutput:
         """Judge windows (B, S)."""
-        if self._spares():
-            return self._whole(self._judge_chosen(self._prepared(windows), {}))
-        return self.judge(self.hear(windows), windows)
+        if self._skips_experts():
+            return self._average_segments(self._forward_selected(self._prepared(windows), {}))
+        return self.predict_features(self.extract(windows), windows)
 
     def flat_features(self, windows: Tensor) -> Tensor:
-        """All features of windows (B, S) as one row a window, (B, F), for `judge_flat`."""
-        heard = self.hear(windows)
-        return torch.cat([features.reshape(len(windows), -1) for features in heard.values()], dim=1)
+        """All features of windows (B, S) as one row a window, (B, F), for `predict_flat`."""
+        by_name = self.extract(windows)
+        return torch.cat([features.reshape(len(windows), -1) for features in by_name.values()], dim=1)
 
-    def judge_flat(self, flat: Tensor) -> DetectorOutput:
+    def predict_flat(self, flat: Tensor) -> DetectorOutput:
         """The mixture's output for rows (B, F) of `flat_features`.
 
         Raises:
@@ -320,8 +326,7 @@ class Detector(nn.Module):
                 f"gate {self.spec.gate.name!r} sees the waveform, which cached features do not hold; "
                 "set training.cache_copies=0"
             )
-        heard = {item.front_end for item in self.spec.experts.values()} | {self.spec.gate_front_end}
-        names = [name for name in self.front_ends if name in heard]
+        names = self._used_front_ends()
         sizes = [self.spec.segments * math.prod(self.feature_shapes[name]) for name in names]
         features = {
             name: part.reshape(-1, *self.feature_shapes[name])
@@ -330,9 +335,9 @@ class Detector(nn.Module):
         by_expert = {name: features[item.front_end] for name, item in self.spec.experts.items()}
         own = self.spec.gate_front_end
         seen = flat if self.mixture.gate.sees == "waveform" else None if own is None else features[own]
-        return self._whole(self.mixture(by_expert, seen))
+        return self._average_segments(self.mixture(by_expert, seen))
 
-    def _spares(self) -> bool:
+    def _skips_experts(self) -> bool:
         # A graph that is traced has no data to choose by; there all experts run, to the same logit.
         if self.runs_all or not self.mixture.spares_experts or torch.compiler.is_compiling():
             return False
@@ -344,47 +349,47 @@ class Detector(nn.Module):
                 f"windows must have shape (B, {self.spec.window_samples}), not {tuple(windows.shape)}"
             )
         if self.spec.level_dbfs is not None:
-            windows = to_level(windows, self.spec.level_dbfs)
+            windows = normalise_level(windows, self.spec.level_dbfs)
         return windows.reshape(-1, self.spec.segment_samples)
 
-    def _whole(self, output: DetectorOutput) -> DetectorOutput:
+    def _average_segments(self, output: DetectorOutput) -> DetectorOutput:
         return output if self.spec.segments == 1 else output.averaged(self.spec.segments)
 
-    def _judge_chosen(self, windows: Tensor, heard: Mapping[str, Tensor]) -> DetectorOutput:
+    def _forward_selected(self, windows: Tensor, features_by_name: Mapping[str, Tensor]) -> DetectorOutput:
         """Run each front end and each expert on the windows that the gate chose it for, and on no others.
 
-        A front end that the gate sees runs once, on all windows; one that was `heard` already does not run.
+        A front end that the gate sees runs once, on all windows; one whose features are given does not run.
         """
         own = self.spec.gate_front_end
-        if own is not None and own not in heard:
-            heard = {own: self.front_ends[own](windows)}
-        gate_logits = self.mixture.gate(windows if own is None else heard[own])
+        if own is not None and own not in features_by_name:
+            features_by_name = {own: self.front_ends[own](windows)}
+        gate_logits = self.mixture.gate(windows if own is None else features_by_name[own])
         weights = self.mixture.router(gate_logits)
-        by_expert, idle = self._hear_chosen(windows, heard, weights > 0)
+        by_expert, idle = self._extract_selected(windows, features_by_name, weights > 0)
         output = self.mixture.forward_chosen(by_expert, gate_logits, weights)
         if self.training:
             output.logits = output.logits + no_gradient_of(idle)
         return output
 
-    def _hear_chosen(
-        self, windows: Tensor, heard: Mapping[str, Tensor], chosen: Tensor
+    def _extract_selected(
+        self, windows: Tensor, features_by_name: Mapping[str, Tensor], chosen: Tensor
     ) -> tuple[dict[str, Tensor], list[nn.Module]]:
         """Features for each expert of the windows it was `chosen` for (B, E), and front ends that did not run."""
         columns = dict(zip(self.spec.experts, chosen.unbind(dim=1), strict=True))
         by_expert: dict[str, Tensor] = {}
         idle: list[nn.Module] = []
         for name, front_end in self.front_ends.items():
-            listeners = [expert for expert, item in self.spec.experts.items() if item.front_end == name]
-            wanted = [columns[expert] for expert in listeners]
+            its_experts = [expert for expert, item in self.spec.experts.items() if item.front_end == name]
+            wanted = [columns[expert] for expert in its_experts]
             needed = torch.stack(wanted).any(dim=0) if wanted else torch.zeros_like(chosen[:, 0])
-            if name in heard:
-                features, needed = heard[name], torch.ones_like(needed)
+            if name in features_by_name:
+                features, needed = features_by_name[name], torch.ones_like(needed)
             elif needed.any():
                 features = front_end(windows if needed.all() else windows[needed])
             else:
                 idle.append(front_end)
                 continue
-            for expert, column in zip(listeners, wanted, strict=True):
+            for expert, column in zip(its_experts, wanted, strict=True):
                 mine = column[needed]
                 by_expert[expert] = features if mine.all() else features[mine]
         return by_expert, idle

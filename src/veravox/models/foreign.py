@@ -11,7 +11,7 @@ from torch import Tensor
 
 from veravox.errors import CheckpointError, ConfigurationError, first_few, suggest
 from veravox.models.checkpoint import Checkpoint
-from veravox.models.detector import Detector, DetectorSpec
+from veravox.models.detector import DetectorModel, DetectorSpec
 from veravox.models.experts.aasist import WINDOW_SAMPLES
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -131,7 +131,7 @@ def import_checkpoint(path: str | os.PathLike[str], expert: str) -> Checkpoint:
             "window_s": WINDOW_SAMPLES / 16000,
         }
     )
-    detector = Detector(spec)
+    detector = DetectorModel(spec)
     target = detector.mixture.experts[expert]
     target.load_state_dict(_renamed(weights, IMPORTABLE[expert](), target.state_dict(), path, expert))
     return Checkpoint(detector.eval(), provenance={"imported_from": Path(path).name}, source=str(path))

@@ -6,31 +6,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from veravox.scoring.api import load_detector, score, score_waveform
-    from veravox.scoring.engine import Judged, judge
+    from veravox.scoring.detector import load_detector, score, score_waveform
     from veravox.scoring.output import score_to_file
+    from veravox.scoring.prediction import Prediction, predict
     from veravox.scoring.shards import merge
-    from veravox.scoring.verdict import Caution, Verdict
+    from veravox.scoring.verdict import QualityWarning, Verdict
 
 _HOMES = {
-    "Judged": "engine",
+    "Prediction": "prediction",
     "Verdict": "verdict",
-    "Caution": "verdict",
-    "judge": "engine",
-    "load_detector": "api",
+    "QualityWarning": "verdict",
+    "predict": "prediction",
+    "load_detector": "detector",
     "merge": "shards",
-    "score": "api",
+    "score": "detector",
     "score_to_file": "output",
-    "score_waveform": "api",
+    "score_waveform": "detector",
 }
 
 __all__ = [
-    "Caution",
-    "Judged",
+    "Prediction",
+    "QualityWarning",
     "Verdict",
-    "judge",
     "load_detector",
     "merge",
+    "predict",
     "score",
     "score_to_file",
     "score_waveform",

@@ -11,18 +11,18 @@ from veravox.audio import QualityMeter, WindowPolicy, read_audio
 from veravox.augment import build_chain
 from veravox.evaluation import fit_calibration
 from veravox.models.checkpoint import Checkpoint
-from veravox.models.detector import SAMPLE_RATE_HZ, Detector
-from veravox.scoring.engine import Judged
+from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
+from veravox.scoring.prediction import Prediction
 from veravox.tables import BONA_FIDE, Protocol
 
 LIMIT_TRIALS, LIMIT_PERCENT = 600, 1.0
 
 
 def calibrated_on_dev(
-    detector: Detector,
+    detector: DetectorModel,
     dev: Protocol,
     policy: WindowPolicy,
-    judged: Sequence[Judged],
+    predictions: Sequence[Prediction],
     limits: Mapping[str, float],
     provenance: Mapping[str, Any],
 ) -> Checkpoint:
@@ -31,7 +31,7 @@ def calibrated_on_dev(
     Raises:
         EvaluationError: if no calibration fits, because bona fide does not score higher than spoof.
     """
-    logits = np.array([trial.logit for trial in judged])
+    logits = np.array([trial.logit for trial in predictions])
     labels = np.array([label == BONA_FIDE for label in dev.frame["label"]])
     fitted_on = f"{len(dev)} dev utterances ({int(labels.sum())} bona fide)"
     calibration = fit_calibration(logits, labels, prior=0.5, policy=str(policy), fitted_on=fitted_on)

@@ -15,8 +15,8 @@ from veravox.audio import WindowPolicy
 from veravox.errors import OutputError, ScoringError
 from veravox.files import refuse_other_kinds, whole_file, write_json, write_text
 from veravox.models.checkpoint import Checkpoint
-from veravox.scoring.api import BLOCK_TRIALS, join_scores, scores_of, verdicts
-from veravox.scoring.verdict import SCHEMA, Caution, Verdict
+from veravox.scoring.detector import BLOCK_TRIALS, join_scores, scores_from_verdicts, verdicts
+from veravox.scoring.verdict import SCHEMA, QualityWarning, Verdict
 from veravox.tables import Calibration, Protocol, Scores
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -57,14 +57,14 @@ def record_path(out: str | os.PathLike[str]) -> Path:
 def _restored(row: dict[str, Any]) -> Verdict:
     row = dict(row)
     row["windows"] = [tuple(window) for window in row["windows"]]
-    row["worst"] = tuple(row["worst"]) if row["worst"] else None
-    row["cautions"] = [Caution(**caution) for caution in row["cautions"]]
+    row["most_spoof_like"] = tuple(row["most_spoof_like"]) if row["most_spoof_like"] else None
+    row["warnings"] = [QualityWarning(**warning) for warning in row["warnings"]]
     return Verdict(**row)
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:
     kept = {name: value for name, value in vars(verdict).items() if name != "quality"}
-    return kept | {"cautions": [vars(caution) for caution in verdict.cautions]}
+    return kept | {"warnings": [vars(warning) for warning in verdict.warnings]}
 
 
 def _differences(path: Path, record: dict[str, Any]) -> str:
@@ -125,14 +125,14 @@ def _finished(target: Path, record: dict[str, Any], trials: int, windows: bool) 
 
 def _assemble(parts: _Parts, target: Path, experts: Sequence[str], windows: bool) -> Scores:
     """The score file from its blocks: what was read back and what is fresh go the same way."""
-    tables = [scores_of([], experts, windows)]  # so that an empty shard is a table too
+    tables = [scores_from_verdicts([], experts, windows)]  # so that an empty shard is a table too
     if target.suffix.lower() == ".jsonl":
         with whole_file(target) as temporary, temporary.open("w", encoding="utf-8") as file:
             for block in parts.read():
-                tables.append(scores_of(block, experts, windows))
+                tables.append(scores_from_verdicts(block, experts, windows))
                 file.writelines(json.dumps(v.to_dict(windows), allow_nan=False) + "\n" for v in block)
         return join_scores(tables)
-    tables += [scores_of(block, experts, windows) for block in parts.read()]
+    tables += [scores_from_verdicts(block, experts, windows) for block in parts.read()]
     scores = join_scores(tables)
     scores.write(target)
     return scores
@@ -191,7 +191,7 @@ def score_to_file(
             if len(block) == BLOCK_TRIALS or done + len(block) == len(part):
                 parts.add(block)
                 done, block = done + len(block), []
-    scores = _assemble(parts, target, checkpoint.detector.expert_names, windows)
+    scores = _assemble(parts, target, checkpoint.model.expert_names, windows)
     write_json(record_path(target), record)
     parts.remove()
     return scores

@@ -10,7 +10,7 @@ from typing import Any
 
 from veravox.errors import ScoringError, first_few
 from veravox.files import write_json, write_text
-from veravox.scoring.api import join_scores
+from veravox.scoring.detector import join_scores
 from veravox.scoring.output import record_path
 from veravox.tables import Protocol, Scores
 

@@ -38,7 +38,7 @@ def timeline(
     windows: Sequence[tuple[float, float, float]],
     wave: tuple[np.ndarray, np.ndarray],
     calibration: Calibration | None,
-    worst: tuple[float, float, float] | None,
+    most_spoof_like: tuple[float, float, float] | None,
     dark: bool = False,
 ) -> bytes:
     """PNG of the waveform's peaks above the windows' scores, with the two thresholds."""
@@ -58,8 +58,8 @@ def timeline(
         lower.axhspan(calibration.lower, calibration.upper, color=DOUBT, alpha=0.13, linewidth=0)
         lower.axhline(calibration.upper, color=GOOD, linewidth=1, linestyle="--")
         lower.axhline(calibration.lower, color=BAD, linewidth=1, linestyle="--")
-    if worst is not None:
-        lower.axvspan(worst[0], worst[1], color=BAD, alpha=0.08, linewidth=0)
+    if most_spoof_like is not None:
+        lower.axvspan(most_spoof_like[0], most_spoof_like[1], color=BAD, alpha=0.08, linewidth=0)
     margin = 0.08 * (high - low)
     lower.set(ylim=(low - margin, high + margin), xlabel="time (s)", ylabel="score\n(bona fide above)")
     lower.set_xlim(0, max(windows[-1][1], wave[0][-1]))

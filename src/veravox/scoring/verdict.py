@@ -1,4 +1,4 @@
-"""From logits to a verdict: calibrated score, thresholds, cautions about the recording."""
+"""From logits to a verdict: calibrated score, thresholds, warnings about the recording."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from veravox.audio import Quality, WindowPolicy
 from veravox.errors import ScoringError
 from veravox.models.checkpoint import Checkpoint
-from veravox.scoring.engine import Judged
+from veravox.scoring.prediction import Prediction
 from veravox.tables import Calibration, table_text
 
 SCHEMA = 1
@@ -22,7 +22,7 @@ UNCALIBRATED = "uncalibrated"
 
 
 @dataclass(frozen=True)
-class Caution:
+class QualityWarning:
     """Something about a recording that the reader of its score must know.
 
     Attributes:
@@ -38,12 +38,12 @@ class Caution:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one recording.
+    """The result for one recording.
 
     Attributes:
         utterance_id, path: of the trial.
         score: log-likelihood ratio (natural log), higher is more bona fide; a raw logit if uncalibrated;
-            None if the recording could not be heard.
+            None if the recording could not be read.
         verdict: `bonafide`, `spoof`, `uncertain`, `uncalibrated`; None with an error.
         p_spoof: posterior probability under `prior`; None if uncalibrated.
         prior: of spoof, behind `p_spoof`.
@@ -51,8 +51,8 @@ class Verdict:
         windows: (start_s, end_s, score) of each window.
         gate_weights: mean weight of each expert.
         expert_scores: mean score of each expert, on the scale of `score`; None for one that was never run.
-        worst: (start_s, end_s, score) of the most spoof-like 10 s; None for one no longer than that.
-        cautions: about quality, length, policy.
+        most_spoof_like: (start_s, end_s, score) of the most spoof-like 10 s; None for one no longer than that.
+        warnings: about quality, length, policy.
         quality: what was measured.
         error: why there is no score.
     """
@@ -67,8 +67,8 @@ class Verdict:
     windows: list[tuple[float, float, float]] = field(default_factory=list)
     gate_weights: dict[str, float] = field(default_factory=dict)
     expert_scores: dict[str, float | None] = field(default_factory=dict)
-    worst: tuple[float, float, float] | None = None
-    cautions: list[Caution] = field(default_factory=list)
+    most_spoof_like: tuple[float, float, float] | None = None
+    warnings: list[QualityWarning] = field(default_factory=list)
     quality: Quality | None = None
     error: str | None = None
 
@@ -84,10 +84,10 @@ class Verdict:
             "prior": self.prior,
             "duration_s": self.duration_s,
             "windows": len(self.windows),
-            "worst_10_s": list(self.worst) if self.worst else None,
+            "worst_10_s": list(self.most_spoof_like) if self.most_spoof_like else None,
             "gate_weights": self.gate_weights,
             "expert_scores": self.expert_scores,
-            "warnings": [caution.message for caution in self.cautions],
+            "warnings": [warning.message for warning in self.warnings],
             "error": self.error,
         }
         if with_windows:
@@ -95,7 +95,7 @@ class Verdict:
         return data
 
 
-def worst_span(
+def most_spoof_like_span(
     logits: np.ndarray, starts: list[int], policy: WindowPolicy, weights: np.ndarray | None = None
 ) -> tuple[int, int] | None:
     """First and last window of the run that spans 10 s and has the lowest mean; None if there is no choice.
@@ -118,7 +118,7 @@ def worst_span(
     return first, first + count - 1
 
 
-def cautions_of(quality: Quality | None, limits: Mapping[str, float]) -> list[Caution]:
+def quality_warnings(quality: Quality | None, limits: Mapping[str, float]) -> list[QualityWarning]:
     """What about a recording is outside what the detector was trained on.
 
     Limits that a checkpoint may carry: `min_bandwidth_hz`, `min_snr_db`, `max_clipped_share`, `max_dc_offset`.
@@ -127,38 +127,38 @@ def cautions_of(quality: Quality | None, limits: Mapping[str, float]) -> list[Ca
         return []
     found = []
 
-    def caution(test: str, message: str) -> None:
-        found.append(Caution(test, message, makes_uncertain=True))
+    def warning(test: str, message: str) -> None:
+        found.append(QualityWarning(test, message, makes_uncertain=True))
 
     if quality.silence_share >= 0.999:
-        caution("silence", "the recording is digital silence")
+        warning("silence", "the recording is digital silence")
     elif quality.speech_s < MIN_SPEECH_S:
-        caution("length", f"only {quality.speech_s:.2f} s of speech-like signal; {MIN_SPEECH_S:g} s are needed")
+        warning("length", f"only {quality.speech_s:.2f} s of speech-like signal; {MIN_SPEECH_S:g} s are needed")
     if quality.bandwidth_hz < limits.get("min_bandwidth_hz", -math.inf):
-        caution(
+        warning(
             "bandwidth",
             f"effective bandwidth {quality.bandwidth_hz:.0f} Hz is below the {limits['min_bandwidth_hz']:.0f} Hz "
             "of the training audio",
         )
     if quality.snr_db is not None and quality.snr_db < limits.get("min_snr_db", -math.inf):
-        caution(
+        warning(
             "noise",
             f"signal-to-noise ratio {quality.snr_db:.0f} dB is below the {limits['min_snr_db']:.0f} dB "
             "of the training audio",
         )
     if quality.clipped_share > limits.get("max_clipped_share", math.inf):
-        caution("clipping", f"{100 * quality.clipped_share:.1f} % of the samples are clipped")
+        warning("clipping", f"{100 * quality.clipped_share:.1f} % of the samples are clipped")
     if abs(quality.dc_offset) > limits.get("max_dc_offset", math.inf):
-        caution("dc", f"DC offset of {quality.dc_offset:.2f} of full scale")
+        warning("dc", f"DC offset of {quality.dc_offset:.2f} of full scale")
     return found
 
 
-class Judge:
-    """Turns what the engine gives into verdicts, by a checkpoint's calibration and limits.
+class VerdictRule:
+    """Turns predictions into verdicts, by a checkpoint's calibration and limits.
 
     Args:
         checkpoint: the detector and what is known of it.
-        policy: the windows that were judged.
+        policy: how recordings become windows.
         calibration: in place of the checkpoint's own.
         prior: of spoof, for `p_spoof`; the calibration's if None.
     """
@@ -174,7 +174,7 @@ class Judge:
             raise ScoringError(f"the prior of spoof must lie between 0 and 1; got {prior}")
         self.calibration = calibration or checkpoint.calibration
         self.limits, self.policy, self.prior = checkpoint.limits, policy, prior
-        self.experts = checkpoint.detector.expert_names
+        self.experts = checkpoint.model.expert_names
 
     @property
     def policy_warning(self) -> str | None:
@@ -186,14 +186,14 @@ class Judge:
             f"these scores are made under {str(self.policy)!r}"
         )
 
-    def verdict(self, trial: Judged, utterance_id: str, path: str) -> Verdict:
-        """The verdict on one judged trial."""
+    def verdict(self, trial: Prediction, utterance_id: str, path: str) -> Verdict:
+        """The verdict on one trial."""
         if trial.error is not None:
             return Verdict(utterance_id, path, error=str(trial.error))
         heard_s = self._speech_s(trial)
         score = self._scaled(trial.logit, heard_s)
-        cautions = cautions_of(trial.quality, self.limits)
-        worst = self._worst(trial)
+        warnings = quality_warnings(trial.quality, self.limits)
+        most_spoof_like = self._most_spoof_like(trial)
         weights = trial.window_weights @ trial.gate_weights
         experts = [None if math.isnan(value) else float(value) for value in trial.mean_expert_logits]
         verdict, p_spoof, prior = UNCALIBRATED, None, None
@@ -201,9 +201,13 @@ class Judge:
             prior = self.calibration.prior if self.prior is None else self.prior
             p_spoof = self.calibration.p_spoof(score, prior)
             verdict = self.calibration.verdict(score)
-            if worst is not None and verdict != "spoof" and self.calibration.verdict(worst[2]) == "spoof":
-                cautions.append(_spoof_like_part(worst))
-            if any(caution.makes_uncertain for caution in cautions):
+            if (
+                most_spoof_like is not None
+                and verdict != "spoof"
+                and self.calibration.verdict(most_spoof_like[2]) == "spoof"
+            ):
+                warnings.append(_spoof_like_part(most_spoof_like))
+            if any(warning.makes_uncertain for warning in warnings):
                 verdict = "uncertain"
         return Verdict(
             utterance_id,
@@ -219,15 +223,15 @@ class Judge:
                 name: None if value is None else self._scaled(value, heard_s)
                 for name, value in zip(self.experts, experts, strict=True)
             },
-            worst,
-            cautions,
+            most_spoof_like,
+            warnings,
             trial.quality,
         )
 
     def _scaled(self, logit: float, speech_s: float) -> float:
         return logit if self.calibration is None else self.calibration.apply(logit, speech_s)
 
-    def _speech_s(self, trial: Judged, first: int = 0, last: int | None = None) -> float:
+    def _speech_s(self, trial: Prediction, first: int = 0, last: int | None = None) -> float:
         """Seconds of speech in a run of windows, in all of them by default."""
         rate, size = self.policy.sample_rate_hz, self.policy.window_samples
         end_s = (trial.starts[-1 if last is None else last] + size) / rate
@@ -236,7 +240,7 @@ class Judge:
         shares = trial.speech_shares[first : None if last is None else last + 1]
         return (end_s - trial.starts[first] / rate) * (float(shares.mean()) if len(shares) else 1.0)
 
-    def _windows(self, trial: Judged) -> list[tuple[float, float, float]]:
+    def _windows(self, trial: Prediction) -> list[tuple[float, float, float]]:
         rate, size = self.policy.sample_rate_hz, self.policy.window_samples
         end = trial.quality.duration_s if trial.quality else math.inf
         return [
@@ -248,8 +252,8 @@ class Judge:
             for index, (start, logit) in enumerate(zip(trial.starts, trial.logits, strict=True))
         ]
 
-    def _worst(self, trial: Judged) -> tuple[float, float, float] | None:
-        span = worst_span(trial.logits, trial.starts, self.policy, trial.window_weights)
+    def _most_spoof_like(self, trial: Prediction) -> tuple[float, float, float] | None:
+        span = most_spoof_like_span(trial.logits, trial.starts, self.policy, trial.window_weights)
         if span is None:
             return None
         first, last = span
@@ -264,10 +268,11 @@ class Judge:
         )
 
 
-def _spoof_like_part(worst: tuple[float, float, float]) -> Caution:
-    return Caution(
+def _spoof_like_part(most_spoof_like: tuple[float, float, float]) -> QualityWarning:
+    start_s, end_s, score = most_spoof_like
+    return QualityWarning(
         "part",
-        f"spoof in part: {worst[0]:.1f} to {worst[1]:.1f} s alone would be judged spoof (score {worst[2]:.2f}); "
+        f"spoof in part: {start_s:.1f} to {end_s:.1f} s alone would be judged spoof (score {score:.2f}); "
         "listen there",
         makes_uncertain=True,
     )

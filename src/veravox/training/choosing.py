@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from veravox.audio import WindowPolicy
 from veravox.errors import TrainingError
 from veravox.evaluation import equal_error_rate
-from veravox.models.detector import Detector
-from veravox.scoring.engine import Judged, judge
+from veravox.models.detector import DetectorModel
+from veravox.scoring.prediction import Prediction, predict
 from veravox.tables import BONA_FIDE, Protocol
 from veravox.training.feature_cache import DevWindows, FeatureCache
 from veravox.training.losses import smoothed_cross_entropy
@@ -52,7 +52,7 @@ class DevResult:
     loss: float
     expert_eers: dict[str, float]
     expert_losses: dict[str, float]
-    judged: list[Judged]
+    predictions: list[Prediction]
 
 
 class Development:
@@ -79,55 +79,61 @@ class Development:
 
         self._fill = fill
 
-    def result(self, detector: Detector, own: Mapping[str, np.ndarray] | None = None) -> DevResult:
+    def result(self, detector: DetectorModel, own: Mapping[str, np.ndarray] | None = None) -> DevResult:
         """Score dev with the weights as they are. Every process scores all of it, so that all choose alike.
 
         Args:
             detector: in training mode afterwards.
             own: the dev trials (boolean) of each expert's own figures; all where none are given.
         """
-        judged = self.judged(detector)
-        logits = np.array([trial.logit for trial in judged])
-        experts = np.nan_to_num(np.stack([trial.mean_expert_logits for trial in judged]))  # never run: no opinion
+        predictions = self.predictions(detector)
+        logits = np.array([trial.logit for trial in predictions])
+        experts = np.nan_to_num(
+            np.stack([trial.mean_expert_logits for trial in predictions])
+        )  # never run: no opinion
         all_of_it = np.ones(len(logits), dtype=bool)
         eers, losses = {}, {}
         for index, name in enumerate(detector.expert_names):
             chosen = (own or {}).get(name, all_of_it)
             eers[name] = _eer(experts[chosen, index], self.labels[chosen])
             losses[name] = _loss(experts[chosen, index], self.labels[chosen])
-        return DevResult(_eer(logits, self.labels), _loss(logits, self.labels), eers, losses, judged)
+        return DevResult(_eer(logits, self.labels), _loss(logits, self.labels), eers, losses, predictions)
 
-    def judged(self, detector: Detector) -> list[Judged]:
+    def predictions(self, detector: DetectorModel) -> list[Prediction]:
         """What the detector says of every dev trial; it is in training mode afterwards."""
         detector.eval()
-        judged = []
+        predictions = []
         if self._fill is not None:
             self._cached = self._cached or self._fill()
-            return self._judged_by_features(detector, *self._cached)
+            return self._predict_from_features(detector, *self._cached)
         with self.progress("dev", len(self.dev)) as advance:
-            for trial in judge(detector, self.dev.audio_paths(), self.policy, workers=1, batch_size=32):
+            for trial in predict(detector, self.dev.audio_paths(), self.policy, workers=1, batch_size=32):
                 if trial.error is not None:
                     raise TrainingError(f"dev: {trial.error}")
-                judged.append(trial)
+                predictions.append(trial)
                 advance(1)
         detector.train()
-        return judged
+        return predictions
 
-    def _judged_by_features(self, detector: Detector, starts: list[list[int]], rows: Tensor) -> list[Judged]:
+    def _predict_from_features(
+        self, detector: DetectorModel, starts: list[list[int]], rows: Tensor
+    ) -> list[Prediction]:
         device = next(detector.buffers()).device
         parts = []
         with torch.inference_mode():
             for batch in rows.split(1024):
-                output = detector.judge_flat(batch.to(device))
+                output = detector.predict_flat(batch.to(device))
                 columns = [output.logits[:, None], output.expert_logits, output.gate_weights]
                 parts.append(torch.cat([column.double() for column in columns], dim=1).cpu().numpy())
         detector.train()
-        whole, judged, first = np.concatenate(parts), [], 0
+        whole, predictions, first = np.concatenate(parts), [], 0
         experts = (whole.shape[1] - 1) // 2
         for index, (path, own) in enumerate(zip(self.dev.audio_paths(), starts, strict=True)):
             mine, first = whole[first : first + len(own)], first + len(own)
-            judged.append(Judged(index, path, own, mine[:, 0], mine[:, 1 : 1 + experts], mine[:, 1 + experts :]))
-        return judged
+            predictions.append(
+                Prediction(index, path, own, mine[:, 0], mine[:, 1 : 1 + experts], mine[:, 1 + experts :])
+            )
+        return predictions
 
 
 def _eer(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -15,9 +15,9 @@ from veravox.audio.level import frame_powers
 from veravox.errors import EvaluationError
 from veravox.evaluation.calibration import fit_grown_calibration, folds_of
 from veravox.models.checkpoint import Checkpoint, write_checkpoint
-from veravox.models.detector import SAMPLE_RATE_HZ, Detector
-from veravox.scoring.api import detector_policy
-from veravox.scoring.engine import SPEECH_FRAME, speech_shares
+from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
+from veravox.scoring.detector import detector_policy
+from veravox.scoring.prediction import SPEECH_FRAME, speech_shares
 from veravox.tables import BONA_FIDE, Calibration, Protocol, Scores
 from veravox.training.choosing import Development
 from veravox.training.feature_cache import FeatureCache
@@ -93,10 +93,10 @@ def fit_crossed(
         left_out = Protocol(train.frame.filter(inside), name=train.name, root=train.root)
         say(f"without fold {index + 1} of {folds}: {len(rest)} of {len(train)} trials")
         part = run(rest, folder / f"without-{index + 1}")
-        logits[fold == index] = _logits(part.detector, left_out, policy, recipe, shared)
+        logits[fold == index] = _logits(part.model, left_out, policy, recipe, shared)
     trials = pl.concat([train.frame, dev.frame], how="diagonal_relaxed")
     everything = Protocol(trials, name="the left-out data")
-    logits = np.concatenate([logits, _logits(whole.detector, dev, policy, recipe, shared)])
+    logits = np.concatenate([logits, _logits(whole.model, dev, policy, recipe, shared)])
     calibration: Calibration | None
     try:
         calibration = fit_grown_calibration(
@@ -113,7 +113,7 @@ def fit_crossed(
     except EvaluationError as error:
         say(f"the detector stays uncalibrated: {error}")
         calibration = None
-    found = Checkpoint(whole.detector.eval(), calibration, whole.limits, whole.provenance)
+    found = Checkpoint(whole.model.eval(), calibration, whole.limits, whole.provenance)
     write_checkpoint(found, folder)
     scores = trials.select("utterance_id").with_columns(pl.Series("score", logits))
     Scores(scores, name="left-out scores").write(folder / "left_out_scores.csv")
@@ -131,12 +131,12 @@ def _real(protocol: Protocol) -> np.ndarray:
 
 
 def _logits(
-    detector: Detector, protocol: Protocol, policy: WindowPolicy, recipe: Recipe, shared: dict[str, Any]
+    detector: DetectorModel, protocol: Protocol, policy: WindowPolicy, recipe: Recipe, shared: dict[str, Any]
 ) -> np.ndarray:
     development = Development(protocol, policy, shared["progress"])
     if any(recipe.stage_training(index).cache_copies for index in range(len(recipe.stages))):
         development.use(FeatureCache(detector, shared["features"]), shared["workers"])
-    return np.array([trial.logit for trial in development.judged(detector)])
+    return np.array([trial.logit for trial in development.predictions(detector)])
 
 
 def _voices(trials: pl.DataFrame, group: str) -> list[str]:

@@ -21,7 +21,7 @@ from veravox.batches.pairing import Draw
 from veravox.batches.training import RECORDED, TrainingWindows, Window
 from veravox.errors import TrainingError
 from veravox.files import whole_file
-from veravox.models.detector import SAMPLE_RATE_HZ, Detector
+from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
 from veravox.training.track import Progress
 
 BUCKETS = 64
@@ -41,7 +41,7 @@ class FeatureCache:
         TrainingError: if a front end may learn.
     """
 
-    def __init__(self, detector: Detector, folder: Path) -> None:
+    def __init__(self, detector: DetectorModel, folder: Path) -> None:
         learning = [name for name in detector.trainable if name.startswith("front_ends.")]
         if learning:
             raise TrainingError(
@@ -244,7 +244,7 @@ def plain_key(content: str) -> str:
     return _digest(content, "first window")
 
 
-def _front_end_digest(detector: Detector) -> str:
+def _front_end_digest(detector: DetectorModel) -> str:
     """Names front ends, their weights, and what a window goes through before them."""
     spec = detector.spec.to_dict()
     digest = hashlib.sha256(

@@ -21,11 +21,11 @@ from veravox.batches.training import COPIED, SPLICED, Batch
 from veravox.errors import EvaluationError, TrainingError
 from veravox.files import write_json, write_text
 from veravox.models.checkpoint import CHECKPOINT_NAME, Checkpoint, write_checkpoint
-from veravox.models.detector import Detector
+from veravox.models.detector import DetectorModel
 from veravox.models.mixture import LEAST_WINDOWS
-from veravox.scoring.api import scores_of
 from veravox.scoring.calibrate import calibrated_on_dev, training_limits
-from veravox.scoring.verdict import Judge
+from veravox.scoring.detector import scores_from_verdicts
+from veravox.scoring.verdict import VerdictRule
 from veravox.tables import Protocol
 from veravox.training.choosing import Best, Development
 from veravox.training.division import divide
@@ -97,7 +97,7 @@ class Run:
         self.position = {"stage": 0, "epoch": 0, "batch": 0, "step": 0}
         self.sums: list[float] = [0.0] * SUMS
         torch.manual_seed(recipe.seed)
-        self.detector = Detector(recipe.detector).to(device)
+        self.detector = DetectorModel(recipe.detector).to(device)
         if any(recipe.stage_training(index).cache_copies for index in range(len(recipe.stages))):
             self.cache = FeatureCache(self.detector, features or self.out / "features")
             self.development.use(self.cache, workers)
@@ -361,18 +361,18 @@ def fit(
     last = recipe.first_epoch(len(recipe.stages)) - 1
     limits = training_limits(train, recipe.augmentation, recipe.seed, epoch=last)
     try:
-        checkpoint = calibrated_on_dev(run.detector, dev, run.policy, result.judged, limits, provenance)
+        checkpoint = calibrated_on_dev(run.detector, dev, run.policy, result.predictions, limits, provenance)
     except EvaluationError as error:
         say(f"the detector stays uncalibrated: {error}")
         checkpoint = Checkpoint(run.detector.eval(), None, limits, provenance)
     if run.ranks.leads:
         write_checkpoint(checkpoint, folder)
-        judging = Judge(checkpoint, run.policy)
+        judging = VerdictRule(checkpoint, run.policy)
         found = [
             judging.verdict(trial, *names)
-            for trial, names in zip(result.judged, zip(dev.utterance_ids, dev.frame["path"]), strict=True)
+            for trial, names in zip(result.predictions, zip(dev.utterance_ids, dev.frame["path"]), strict=True)
         ]
-        scores_of(found, run.detector.expert_names).write(folder / "dev_scores.csv")
+        scores_from_verdicts(found, run.detector.expert_names).write(folder / "dev_scores.csv")
         write_json(folder / "provenance.json", provenance)
     run.ranks.barrier()
     return checkpoint

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from veravox.models.detector import Detector
+from veravox.models.detector import DetectorModel
 from veravox.models.mixture import LEAST_WINDOWS, no_gradient_of, running_statistics
 from veravox.models.routers import load_imbalance
 from veravox.training.division import Division
@@ -25,7 +25,7 @@ class _Mixed(nn.Module):
     Where features are `cached`, rows of them (B, F) come in place of windows.
     """
 
-    def __init__(self, detector: Detector, masks: FeatureMasks | None, cached: bool = False) -> None:
+    def __init__(self, detector: DetectorModel, masks: FeatureMasks | None, cached: bool = False) -> None:
         super().__init__()
         self.detector, self.masks, self.cached = detector, masks, cached
 
@@ -33,11 +33,13 @@ class _Mixed(nn.Module):
         alone = len(windows) * self.detector.spec.segments < LEAST_WINDOWS
         with running_statistics(self.detector) if alone else nullcontext():
             if self.cached:
-                output = self.detector.judge_flat(windows)
+                output = self.detector.predict_flat(windows)
             elif self.masks is None or numbers is None:
                 output = self.detector(windows)
             else:
-                output = self.detector.judge(self.masks(self.detector.hear(windows), numbers), windows)
+                output = self.detector.predict_features(
+                    self.masks(self.detector.extract(windows), numbers), windows
+                )
         return output.logits, output.expert_logits, output.gate_weights, output.gate_logits
 
 
@@ -47,12 +49,12 @@ class _Own(nn.Module):
     Windows of others would also enter an expert's batch norms. An expert with too few for them sits the batch out.
     """
 
-    def __init__(self, detector: Detector, masks: FeatureMasks | None) -> None:
+    def __init__(self, detector: DetectorModel, masks: FeatureMasks | None) -> None:
         super().__init__()
         self.detector, self.masks = detector, masks
 
     def forward(self, windows: Tensor, owned: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor]:
-        features = self.detector.hear(windows)
+        features = self.detector.extract(windows)
         if self.masks is not None and numbers is not None:
             features = self.masks(features, numbers)
         columns = []
@@ -86,7 +88,7 @@ class Objective:
 
     def __init__(
         self,
-        detector: Detector,
+        detector: DetectorModel,
         stage: Stage,
         training: Training,
         division: Division,

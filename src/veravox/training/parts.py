@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from torch import nn
 
 from veravox.errors import TrainingError, suggest
-from veravox.models.detector import Detector
+from veravox.models.detector import DetectorModel
 from veravox.training.recipe import Stage, Training
 
 Groups = Mapping[str, tuple[list[nn.Parameter], float]]
 
 
-def parts_of(detector: Detector) -> dict[str, list[nn.Module]]:
+def parts_of(detector: DetectorModel) -> dict[str, list[nn.Module]]:
     """Modules by the name of their part: every expert, `gate`, `front_ends`."""
     mixture = detector.mixture
     modules: dict[str, list[nn.Module]] = {name: [expert] for name, expert in mixture.experts.items()}
     return modules | {"gate": [mixture.gate, mixture.projections], "front_ends": [detector.front_ends]}
 
 
-def frozen_parts(detector: Detector, stage: Stage, training: Training) -> set[str]:
+def frozen_parts(detector: DetectorModel, stage: Stage, training: Training) -> set[str]:
     """Names of the parts that keep all their weights in a stage."""
     frozen = {name for name in training.freeze if "." not in name}
     if "experts" in frozen:
@@ -31,7 +31,7 @@ def frozen_parts(detector: Detector, stage: Stage, training: Training) -> set[st
     return frozen
 
 
-def frozen_children(detector: Detector, stage: Stage, training: Training) -> list[nn.Module]:
+def frozen_children(detector: DetectorModel, stage: Stage, training: Training) -> list[nn.Module]:
     """Modules inside parts that keep their weights: `lcnn_mel.trunk`.
 
     Raises:
@@ -52,7 +52,7 @@ def frozen_children(detector: Detector, stage: Stage, training: Training) -> lis
     return found
 
 
-def parameter_groups(detector: Detector, stage: Stage, training: Training) -> Groups:
+def parameter_groups(detector: DetectorModel, stage: Stage, training: Training) -> Groups:
     """Free parameters and learning rate of each part that learns; all other parameters are frozen.
 
     Parameters that a part's own options freeze stay frozen.
@@ -85,7 +85,7 @@ def _rate(name: str, training: Training) -> float:
     return training.gate_learning_rate or training.learning_rate if name == "gate" else training.learning_rate
 
 
-def hold_frozen_parts(detector: Detector, stage: Stage, training: Training) -> None:
+def hold_frozen_parts(detector: DetectorModel, stage: Stage, training: Training) -> None:
     """Parts that do not train stay in evaluation mode: no dropout, no batch-norm updates."""
     frozen = frozen_parts(detector, stage, training)
     for name, members in parts_of(detector).items():

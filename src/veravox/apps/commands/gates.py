@@ -31,7 +31,7 @@ def command(
     from veravox.analysis.gate_page import write_gates
     from veravox.analysis.gates import weigh
     from veravox.apps import show
-    from veravox.scoring.api import detector_policy, load_detector
+    from veravox.scoring.detector import detector_policy, load_detector
     from veravox.tables import read_protocol
 
     trials = read_protocol(protocol)

@@ -31,7 +31,7 @@ def command(
 
     checkpoint = import_checkpoint(file, expert)
     written = write_checkpoint(checkpoint, out)
-    parameters = sum(parameter.numel() for parameter in checkpoint.detector.parameters())
+    parameters = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     if json_output:
         show.print_json({"path": str(written), "expert": expert, "parameters": parameters})
     else:

@@ -14,7 +14,7 @@ def command(
     """The bundled detectors: what they were trained on, what they reach, their limits."""
     from veravox.apps import show
     from veravox.errors import ConfigurationError, suggest
-    from veravox.scoring.api import bundled_detectors
+    from veravox.scoring.detector import bundled_detectors
 
     found = bundled_detectors()
     if name is not None:
@@ -36,15 +36,15 @@ def command(
 def _described(name: str, path: Any) -> dict[str, Any]:
     import json
 
-    from veravox.scoring.api import load_detector
+    from veravox.scoring.detector import load_detector
 
     checkpoint = load_detector(name, "cpu")
     card = path.with_suffix(".json")
     return {
         "name": name,
         "sha256": checkpoint.sha256,
-        "parameters": sum(parameter.numel() for parameter in checkpoint.detector.parameters()),
-        "detector": checkpoint.detector.spec.to_dict(),
+        "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
+        "detector": checkpoint.model.spec.to_dict(),
         "calibration": checkpoint.calibration.to_dict() if checkpoint.calibration else None,
         "limits": dict(checkpoint.limits),
         "metrics": dict(checkpoint.provenance.get("metrics", {})),

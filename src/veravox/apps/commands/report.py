@@ -22,14 +22,14 @@ def command(
     from veravox.apps import show
     from veravox.errors import ConfigurationError
     from veravox.scoring import load_detector
-    from veravox.scoring.api import detector_policy
-    from veravox.scoring.report import report
-    from veravox.scoring.verdict import Judge
+    from veravox.scoring.detector import detector_policy
+    from veravox.scoring.recording_page import report
+    from veravox.scoring.verdict import VerdictRule
 
     if prior is not None and not 0 < prior < 1:
         raise ConfigurationError(f"--prior must lie between 0 and 1, not {prior}")
     checkpoint = load_detector(model, device)
-    warning = Judge(checkpoint, detector_policy(checkpoint, policy, hop_s)).policy_warning
+    warning = VerdictRule(checkpoint, detector_policy(checkpoint, policy, hop_s)).policy_warning
     if warning:
         show.warn(warning)
     content = report(checkpoint, file, out, policy, hop_s, prior)  # type: ignore[arg-type]
@@ -38,5 +38,5 @@ def command(
         return
     verdict = content["verdict"]
     print(f"{verdict['verdict']}, score {verdict['score']:+.2f}: {out / 'report.html'}")
-    for caution in content["cautions"]:
-        show.warn(caution["message"])
+    for warning in content["cautions"]:
+        show.warn(warning["message"])

@@ -50,7 +50,7 @@ def command(
     from veravox.apps import show
     from veravox.errors import ConfigurationError
     from veravox.files import refuse_inputs
-    from veravox.scoring.api import detector_policy, load_detector
+    from veravox.scoring.detector import detector_policy, load_detector
 
     part = _shard(shard)
     if out is None and (resume or part != (1, 1)):
@@ -88,7 +88,7 @@ def command(
             )
             shown.finished_before(scores)
         else:
-            from veravox.scoring.api import verdicts
+            from veravox.scoring.detector import verdicts
 
             for verdict in verdicts(checkpoint, protocol, **run):
                 on_trial(verdict)
@@ -140,11 +140,11 @@ def _listed(null: bool) -> list[str]:
 
 def _warn_of_calibration(checkpoint: Checkpoint, policy: Any) -> None:
     from veravox.apps import show
-    from veravox.scoring.verdict import Judge
+    from veravox.scoring.verdict import VerdictRule
 
     if checkpoint.calibration is None:
         show.warn("this detector has no calibration: scores are raw logits, verdicts 'uncalibrated'")
-    warning = Judge(checkpoint, policy).policy_warning
+    warning = VerdictRule(checkpoint, policy).policy_warning
     if warning:
         show.warn(warning)
 
@@ -179,7 +179,7 @@ class _Shown:
         if self.labels:
             row.insert(1, self.labels.get(verdict.utterance_id) or "")
         row += [f"{weight:.2f}" for weight in verdict.gate_weights.values()]
-        row.append(", ".join(caution.test for caution in verdict.cautions))
+        row.append(", ".join(warning.test for warning in verdict.warnings))
         self.rows.append(row)
         if self.windows:
             for start, end, score in verdict.windows:

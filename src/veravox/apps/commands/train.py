@@ -61,11 +61,11 @@ def command(
 
         torch.set_num_threads(threads)
     from veravox.errors import ConfigurationError
-    from veravox.scoring.api import chosen_device
+    from veravox.scoring.detector import resolve_device
     from veravox.training import fit, fit_crossed, fit_seeds
     from veravox.training.ranks import joined_ranks
 
-    place = chosen_device(device)
+    place = resolve_device(device)
     with joined_ranks(place) as ranks:
         quiet = quiet or not ranks.leads
         show.say(f"recipe {chosen.name}, {len(train)} train and {len(dev)} dev trials, on {place}", quiet)

@@ -17,7 +17,7 @@ from veravox.files import write_json, write_text
 from veravox.models.checkpoint import Checkpoint
 from veravox.models.experts import EXPERTS
 from veravox.models.front_ends import FRONT_ENDS
-from veravox.scoring.api import detector_policy, verdicts
+from veravox.scoring.detector import detector_policy, verdicts
 from veravox.scoring.timeline import envelope, timeline
 from veravox.scoring.verdict import MIN_SPEECH_S, SCHEMA, Verdict, quality_dict
 from veravox.tables import protocol_from_paths, table_text
@@ -67,7 +67,9 @@ def report(
     content = _content(checkpoint, verdict, name, str(chosen))
     calibration = checkpoint.calibration
     wave = envelope(name, verdict.duration_s or 0.0)
-    light, dark = (timeline(verdict.windows, wave, calibration, verdict.worst, night) for night in (False, True))
+    light, dark = (
+        timeline(verdict.windows, wave, calibration, verdict.most_spoof_like, night) for night in (False, True)
+    )
     write_text(Path(out) / "report.html", _page(content, verdict, checkpoint, light, dark))
     write_json(Path(out) / "report.json", content)
     return content
@@ -94,7 +96,7 @@ def _content(checkpoint: Checkpoint, verdict: Verdict, path: str, policy: str) -
         "verdict": verdict.to_dict(with_windows=True),
         "p_spoof_by_prior": priors,
         "quality": quality_dict(verdict.quality),
-        "cautions": [asdict(caution) for caution in verdict.cautions],
+        "cautions": [asdict(warning) for warning in verdict.warnings],
     }
 
 
@@ -123,7 +125,7 @@ def _page(content: dict[str, Any], verdict: Verdict, checkpoint: Checkpoint, lig
             ("Duration", f"{verdict.duration_s:.2f} s", f"{len(verdict.windows)} windows"),
         ]
     )
-    notices = [pages.notice(f"Caution: {caution.message}.") for caution in verdict.cautions]
+    notices = [pages.notice(f"Caution: {warning.message}.") for warning in verdict.warnings]
     sections = [
         pages.Section(
             "What the score says", pages.join(pages.paragraph(_meaning(verdict)), _thresholds(checkpoint, verdict))
@@ -169,8 +171,8 @@ def _time(verdict: Verdict, light: bytes, dark: bytes) -> pages.Html:
             dark,
         )
     ]
-    if verdict.worst is not None:
-        start, end, score = verdict.worst
+    if verdict.most_spoof_like is not None:
+        start, end, score = verdict.most_spoof_like
         parts.append(
             pages.paragraph(f"Most spoof-like 10 s: {start:.1f} to {end:.1f} s, score {score:+.2f} (shaded).")
         )
@@ -178,7 +180,7 @@ def _time(verdict: Verdict, light: bytes, dark: bytes) -> pages.Html:
 
 
 def _experts(checkpoint: Checkpoint, verdict: Verdict) -> pages.Html:
-    spec = checkpoint.detector.spec
+    spec = checkpoint.model.spec
     rows = []
     for name, expert in spec.experts.items():
         front_end = spec.front_ends[expert.front_end]

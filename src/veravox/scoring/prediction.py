@@ -11,9 +11,9 @@ import torch
 
 from veravox.audio import Quality, WindowPolicy
 from veravox.audio.level import FRAME_MS, active_power, frame_powers
-from veravox.batches import Heard, hear_all
+from veravox.batches import WindowChunk, prefetch
 from veravox.errors import AudioError, ScoringError
-from veravox.models.detector import SAMPLE_RATE_HZ, Detector
+from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
 
 SPEECH_FRAME = round(FRAME_MS * SAMPLE_RATE_HZ / 1000)
 
@@ -31,7 +31,7 @@ def speech_shares(powers: Sequence[np.ndarray]) -> np.ndarray:
 
 
 @dataclass
-class Judged:
+class Prediction:
     """What the detector says of one trial.
 
     Attributes:
@@ -76,15 +76,15 @@ class Judged:
         return np.where(totals > 0, sums / np.where(totals > 0, totals, 1.0), np.nan)
 
 
-def judge(
-    detector: Detector,
+def predict(
+    detector: DetectorModel,
     paths: Sequence[str],
     policy: WindowPolicy,
     workers: int = 2,
     batch_size: int = 16,
     measure: bool = False,
     block_trials: int | None = None,
-) -> Iterator[Judged]:
+) -> Iterator[Prediction]:
     """Judge files in order. The detector must be in evaluation mode; batches run over trial borders.
 
     No batch runs over the border of a block of `block_trials`, so that equal blocks give bit-equal scores.
@@ -95,44 +95,44 @@ def judge(
     if detector.training:
         raise ScoringError("the detector is in training mode; call .eval() before scoring")
     batcher = _Batcher(detector, paths, batch_size)
-    for heard in hear_all(paths, policy, workers, measure):
-        if block_trials and heard.index % block_trials == 0 and heard.starts[:1] in ([], [0]):
+    for chunk in prefetch(paths, policy, workers, measure):
+        if block_trials and chunk.index % block_trials == 0 and chunk.starts[:1] in ([], [0]):
             yield from batcher.flush()
-        yield from batcher.add(heard)
+        yield from batcher.add(chunk)
     yield from batcher.flush()
 
 
 class _Batcher:
     """Gathers windows into full batches, and their results back into trials."""
 
-    def __init__(self, detector: Detector, paths: Sequence[str], batch_size: int) -> None:
+    def __init__(self, detector: DetectorModel, paths: Sequence[str], batch_size: int) -> None:
         self.detector, self.paths, self.batch_size = detector, paths, batch_size
         self.device = next(iter(detector.state_dict().values())).device
         self.waiting: list[np.ndarray] = []
         self.waiting_count = 0
         self.results: list[np.ndarray] = []
         self.powers: defaultdict[int, list[np.ndarray]] = defaultdict(list)
-        self.pending: list[tuple[Judged, int, bool]] = []  # trial, windows owed, whether it has ended
+        self.pending: list[tuple[Prediction, int, bool]] = []  # trial, windows owed, whether it has ended
 
-    def add(self, heard: Heard) -> Iterator[Judged]:
+    def add(self, chunk: WindowChunk) -> Iterator[Prediction]:
         if not self.pending or self.pending[-1][2]:
-            self.pending.append((Judged(heard.index, self.paths[heard.index]), 0, False))
+            self.pending.append((Prediction(chunk.index, self.paths[chunk.index]), 0, False))
         trial, owed, _ = self.pending[-1]
-        if heard.error is not None and owed:
+        if chunk.error is not None and owed:
             # Windows of a file that fails midway are judged with their batch, then thrown away.
             trial.starts = []
-        trial.starts += heard.starts
-        self.powers[heard.index] += [frame_powers(window, SPEECH_FRAME) for window in heard.windows]
-        trial.quality, trial.error = heard.quality, heard.error
-        self.pending[-1] = (trial, owed + len(heard.starts), heard.last)
-        if len(heard.starts):
-            self.waiting.append(heard.windows)
-            self.waiting_count += len(heard.windows)
+        trial.starts += chunk.starts
+        self.powers[chunk.index] += [frame_powers(window, SPEECH_FRAME) for window in chunk.windows]
+        trial.quality, trial.error = chunk.quality, chunk.error
+        self.pending[-1] = (trial, owed + len(chunk.starts), chunk.last)
+        if len(chunk.starts):
+            self.waiting.append(chunk.windows)
+            self.waiting_count += len(chunk.windows)
         while self.waiting_count >= self.batch_size:
             self._run(self.batch_size)
         yield from self._finished()
 
-    def flush(self) -> Iterator[Judged]:
+    def flush(self) -> Iterator[Prediction]:
         while self.waiting_count:
             self._run(min(self.batch_size, self.waiting_count))
         yield from self._finished()
@@ -146,7 +146,7 @@ class _Batcher:
             columns = [output.logits[:, None], output.expert_logits, output.gate_weights]
             self.results.append(torch.cat([column.double() for column in columns], dim=1).cpu().numpy())
 
-    def _finished(self) -> Iterator[Judged]:
+    def _finished(self) -> Iterator[Prediction]:
         available = sum(map(len, self.results))
         while self.pending:
             trial, owed, ended = self.pending[0]
@@ -159,7 +159,7 @@ class _Batcher:
             self.pending.pop(0)
             yield self._gathered(trial, mine)
 
-    def _gathered(self, trial: Judged, rows: np.ndarray) -> Judged:
+    def _gathered(self, trial: Prediction, rows: np.ndarray) -> Prediction:
         powers = self.powers.pop(trial.index, [])
         if trial.error is None:
             if not np.isfinite(rows[:, 0]).all():  # an expert that was not run has no logit

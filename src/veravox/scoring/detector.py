@@ -15,9 +15,9 @@ from veravox.audio import QualityMeter, WindowPolicy, resample, window_policy
 from veravox.audio.level import frame_powers
 from veravox.errors import AudioError, CheckpointError, ConfigurationError, ScoringError, first_few, suggest
 from veravox.models.checkpoint import CHECKPOINT_NAME, Checkpoint, read_checkpoint
-from veravox.models.detector import SAMPLE_RATE_HZ, Detector
-from veravox.scoring.engine import SPEECH_FRAME, Judged, judge, speech_shares
-from veravox.scoring.verdict import Judge, Verdict
+from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
+from veravox.scoring.prediction import SPEECH_FRAME, Prediction, predict, speech_shares
+from veravox.scoring.verdict import Verdict, VerdictRule
 from veravox.tables import EXPERT_PREFIX, FAILURE_SCHEMA, GATE_PREFIX, WINDOW_SCHEMA, Calibration, Protocol, Scores
 
 DEFAULT_DETECTOR = "veravox-base"
@@ -37,7 +37,7 @@ def bundled_detectors() -> dict[str, Path]:
     return {name: Path(str(found[name])) for name in sorted(found)}
 
 
-def chosen_device(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA if there is one, else the CPU.
 
     Raises:
@@ -65,7 +65,7 @@ def load_detector(source: str | Path | None = None, device: str = "auto") -> Che
         CheckpointError: if there is no such detector, or its checkpoint is damaged.
         ConfigurationError: if the device cannot be used.
     """
-    chosen = chosen_device(device)
+    chosen = resolve_device(device)
     bundled = bundled_detectors()
     name = str(source or DEFAULT_DETECTOR)
     if name in bundled:
@@ -78,7 +78,7 @@ def load_detector(source: str | Path | None = None, device: str = "auto") -> Che
         checkpoint.source = name
     else:
         raise CheckpointError(f"no detector {name!r}: neither bundled, nor a path; {suggest(name, bundled)}")
-    checkpoint.detector.to(chosen).eval()
+    checkpoint.model.to(chosen).eval()
     return checkpoint
 
 
@@ -97,7 +97,7 @@ def _from_hub(repository: str) -> str:
         ) from error
 
 
-def as_checkpoint(detector: Checkpoint | Detector) -> Checkpoint:
+def as_checkpoint(detector: Checkpoint | DetectorModel) -> Checkpoint:
     """A checkpoint as it is; a bare detector as one without calibration."""
     return detector if isinstance(detector, Checkpoint) else Checkpoint(detector)
 
@@ -110,7 +110,7 @@ def detector_policy(checkpoint: Checkpoint, policy: str, hop_s: float | None = N
     """
     if policy == "random":
         raise ConfigurationError("the window policy 'random' is for training; score with sliding, first or middle")
-    return window_policy(policy, checkpoint.detector.spec.window_s, hop_s)
+    return window_policy(policy, checkpoint.model.spec.window_s, hop_s)
 
 
 def verdicts(
@@ -128,13 +128,13 @@ def verdicts(
     assert first_trial % BLOCK_TRIALS == 0
     protocol.require("path")
     ids, shown = protocol.utterance_ids[first_trial:], protocol.frame["path"].to_list()[first_trial:]
-    maker = Judge(checkpoint, policy, calibration, prior)
+    rule = VerdictRule(checkpoint, policy, calibration, prior)
     paths = protocol.audio_paths()[first_trial:]
-    for trial in judge(checkpoint.detector, paths, policy, workers, batch_size, measure, BLOCK_TRIALS):
-        yield maker.verdict(trial, ids[trial.index], shown[trial.index])
+    for trial in predict(checkpoint.model, paths, policy, workers, batch_size, measure, BLOCK_TRIALS):
+        yield rule.verdict(trial, ids[trial.index], shown[trial.index])
 
 
-def scores_of(found: Sequence[Verdict], experts: Sequence[str], with_windows: bool = False) -> Scores:
+def scores_from_verdicts(found: Sequence[Verdict], experts: Sequence[str], with_windows: bool = False) -> Scores:
     """The table of verdicts."""
     good = [verdict for verdict in found if verdict.error is None]
     columns: dict[str, Any] = {
@@ -146,10 +146,16 @@ def scores_of(found: Sequence[Verdict], experts: Sequence[str], with_windows: bo
         "prior": pl.Series([v.prior for v in good], dtype=pl.Float64),
         "duration_s": pl.Series([v.duration_s for v in good], dtype=pl.Float64),
         "windows": pl.Series([len(v.windows) for v in good], dtype=pl.Int64),
-        "worst_start_s": pl.Series([v.worst[0] if v.worst else None for v in good], dtype=pl.Float64),
-        "worst_end_s": pl.Series([v.worst[1] if v.worst else None for v in good], dtype=pl.Float64),
-        "worst_score": pl.Series([v.worst[2] if v.worst else None for v in good], dtype=pl.Float64),
-        "warnings": pl.Series(["; ".join(c.message for c in v.cautions) or None for v in good], dtype=pl.String),
+        "worst_start_s": pl.Series(
+            [v.most_spoof_like[0] if v.most_spoof_like else None for v in good], dtype=pl.Float64
+        ),
+        "worst_end_s": pl.Series(
+            [v.most_spoof_like[1] if v.most_spoof_like else None for v in good], dtype=pl.Float64
+        ),
+        "worst_score": pl.Series(
+            [v.most_spoof_like[2] if v.most_spoof_like else None for v in good], dtype=pl.Float64
+        ),
+        "warnings": pl.Series(["; ".join(c.message for c in v.warnings) or None for v in good], dtype=pl.String),
     }
     for name in experts:
         columns[GATE_PREFIX + name] = pl.Series([v.gate_weights[name] for v in good], dtype=pl.Float64)
@@ -189,7 +195,7 @@ def join_scores(parts: Sequence[Scores], name: str = "scores") -> Scores:
 
 
 def score(
-    detector: Checkpoint | Detector,
+    detector: Checkpoint | DetectorModel,
     protocol: Protocol,
     policy: Literal["sliding", "first", "middle"] = "sliding",
     workers: int = 2,
@@ -204,7 +210,7 @@ def score(
     """Score every trial of a protocol.
 
     Args:
-        detector: from `load_detector`; a bare `Detector` gives raw logits.
+        detector: from `load_detector`; a bare `DetectorModel` gives raw logits.
         protocol: with a `path` for every trial.
         policy: how an utterance becomes windows; its logit is the mean of theirs.
         workers: threads that decode while the model runs.
@@ -232,11 +238,11 @@ def score(
         found.append(verdict)
         if on_trial is not None:
             on_trial(verdict)
-    return scores_of(found, checkpoint.detector.expert_names, windows)
+    return scores_from_verdicts(found, checkpoint.model.expert_names, windows)
 
 
 def score_waveform(
-    detector: Checkpoint | Detector,
+    detector: Checkpoint | DetectorModel,
     waveform: np.ndarray,
     sample_rate_hz: int,
     policy: Literal["sliding", "first", "middle"] = "sliding",
@@ -258,19 +264,19 @@ def score_waveform(
     chosen = detector_policy(checkpoint, policy, hop_s)
     meter = QualityMeter(SAMPLE_RATE_HZ)
     meter.update(samples)
-    trial = Judged(0, "waveform", chosen.starts(len(samples)), quality=meter.result())
+    trial = Prediction(0, "waveform", chosen.starts(len(samples)), quality=meter.result())
     rows = []
-    device = next(checkpoint.detector.parameters()).device
+    device = next(checkpoint.model.parameters()).device
     with torch.inference_mode():
         for part in torch.from_numpy(chosen.cut(samples)).split(batch_size):
-            output = checkpoint.detector(part.to(device))
+            output = checkpoint.model(part.to(device))
             rows.append((output.logits, output.expert_logits, output.gate_weights))
     logits, experts, weights = (torch.cat(column).double().cpu().numpy() for column in zip(*rows, strict=True))
     if not np.isfinite(logits).all():
         raise ScoringError("the detector gives a logit that is not finite for this waveform")
     trial.logits, trial.expert_logits, trial.gate_weights = logits, experts, weights
     trial.speech_shares = speech_shares([frame_powers(window, SPEECH_FRAME) for window in chosen.cut(samples)])
-    return Judge(checkpoint, chosen, prior=prior).verdict(trial, "waveform", "waveform")
+    return VerdictRule(checkpoint, chosen, prior=prior).verdict(trial, "waveform", "waveform")
 
 
 def _checked(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
