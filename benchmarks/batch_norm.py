@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from veravox.models import DetectorModel, DetectorSpec
-from veravox.models.batch_norm import BatchNorm
+from veravox.models.layers.batch_norm import BatchNorm
 
 ROUNDS = 5
 SHAPES = {"lcnn": (64, 32, 40, 150), "resnet": (64, 16, 40, 151), "aasist": (24, 32, 23, 7163)}

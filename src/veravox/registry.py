@@ -109,7 +109,7 @@ class Registry(Generic[T]):
         Raises:
             ConfigurationError: naming the entry, the option and the nearest word.
         """
-        check_options(f"{self.kind} {spec.name!r}", self[spec.name], spec.options, supplied)
+        check_options(f"{self.kind} {spec.name!r}", self[spec.name], self._options(spec), supplied)
 
     def build(self, spec: Spec, **supplied: Any) -> T:
         """Make the named object from its options and what the caller supplies.
@@ -123,7 +123,15 @@ class Registry(Generic[T]):
         entry = self[spec.name]
         taken = inspect.signature(entry).parameters
         given = {name: value for name, value in supplied.items() if name in taken}
-        return entry(**given, **spec.options)
+        return entry(**given, **self._options(spec))
+
+    def _options(self, spec: Spec) -> dict[str, Any]:
+        """A spec's options under today's names: an entry's `renamed_options` maps those of earlier versions."""
+        renamed: Mapping[str, str] = getattr(self[spec.name], "renamed_options", {})
+        for old, new in renamed.items():
+            if old in spec.options and new in spec.options:
+                raise ConfigurationError(f"{self.kind} {spec.name!r}: {old!r} is now {new!r}; give one of them")
+        return {renamed.get(name, name): value for name, value in spec.options.items()}
 
 
 def check_options(

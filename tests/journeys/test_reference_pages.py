@@ -18,7 +18,7 @@ from tiny import tiny_checkpoint, tiny_encoder
 from veravox.apps.cli import main
 from veravox.models import DetectorModel, DetectorSpec, write_checkpoint
 from veravox.models.experts.aasist import WINDOW_SAMPLES
-from veravox.models.foreign import IMPORTABLE
+from veravox.models.import_weights import IMPORTABLE
 from veravox.tables import read_protocol
 
 ROOT = Path(__file__).parents[2]

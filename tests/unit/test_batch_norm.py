@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from veravox.models.batch_norm import BatchNorm
 from veravox.models.detector import DetectorModel
+from veravox.models.layers.batch_norm import BatchNorm
 from veravox.recipes import RECIPES
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from veravox.models.convolution import Convolution
+from veravox.models.layers.convolution import Convolution
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -12,7 +12,7 @@ from torch import Tensor
 from tiny import tiny_spec
 from veravox.errors import ConfigurationError
 from veravox.models import GATES, ROUTERS, DetectorModel, DetectorSpec
-from veravox.models.mixture import running_statistics
+from veravox.models.mixture import frozen_batch_norm
 from veravox.models.routers import load_imbalance
 from veravox.registry import Spec
 
@@ -85,8 +85,8 @@ def test_the_uniform_gate_adds_no_weights_even_where_embeddings_differ_in_size()
 def test_a_gate_that_picks_one_expert_is_that_expert(picked, windows):
     detector = detector_of("input_linear")
     with torch.no_grad():
-        detector.mixture.gate.weigh.weight.zero_()
-        detector.mixture.gate.weigh.bias.copy_(200.0 * torch.eye(3)[picked])
+        detector.mixture.gate.head.weight.zero_()
+        detector.mixture.gate.head.bias.copy_(200.0 * torch.eye(3)[picked])
     output = detector(windows)
     alone = detector.mixture.experts[NAMES[picked]](
         detector.extract(windows)[detector.spec.experts[NAMES[picked]].front_end]
@@ -97,16 +97,16 @@ def test_a_gate_that_picks_one_expert_is_that_expert(picked, windows):
 
 def permuted(gate: str, ours: Tensor, name: str, order: list[int]) -> Tensor:
     """A parameter of the gate with its per-expert parts in another order."""
-    if gate == "input_linear" or name in ("weigh.4.weight", "weigh.4.bias", "enter_weight", "enter_bias"):
+    if gate == "input_linear" or name in ("head.4.weight", "head.4.bias", "projection_weight", "projection_bias"):
         return ours[order]
-    if gate == "features_conv" and name.startswith("weigh.1."):
+    if gate == "features_conv" and name.startswith("head.1."):
         return ours[order]
-    if gate == "attention" and name == "identity":
+    if gate == "attention" and name == "expert_embedding":
         return ours[order]
-    if gate == "embedding_fc" and name == "weigh.0.weight":
+    if gate == "embedding_fc" and name == "head.0.weight":
         parts = ours.unflatten(1, (4, -1))  # three experts' parts, then their product
         return parts[:, [*order, 3]].flatten(1)
-    if gate == "concat" and name in ("weigh.0.weight", "weigh.0.bias", "weigh.1.weight"):
+    if gate == "concat" and name in ("head.0.weight", "head.0.bias", "head.1.weight"):
         return ours.unflatten(-1, (3, -1))[..., order, :].flatten(-2)
     return ours
 
@@ -162,8 +162,8 @@ def test_experts_that_are_not_chosen_are_not_run_and_the_score_is_the_same(k, wi
 def test_an_expert_that_nobody_chooses_gives_nan_and_costs_nothing(windows):
     detector = detector_of("input_linear", "top_k")
     with torch.no_grad():
-        detector.mixture.gate.weigh.weight.zero_()
-        detector.mixture.gate.weigh.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))
+        detector.mixture.gate.head.weight.zero_()
+        detector.mixture.gate.head.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))
     runs = count_runs(detector)
     output = detector(windows)
     assert runs == {"mel": [6], "spectrogram": [], "first": [6], "second": [], "third": []}
@@ -192,7 +192,7 @@ def test_training_runs_the_chosen_experts_alone_to_the_gradients_of_all_with_the
     found = []
     for run_all in (False, True):
         detector = detector_of(gate, router).train()
-        with running_statistics(detector):
+        with frozen_batch_norm(detector):
             runs = count_runs(detector)
             if run_all:
                 detector.runs_all = True
@@ -285,7 +285,7 @@ def test_a_gate_may_have_a_cheap_front_end_of_its_own_and_one_that_nobody_names_
         "window_s": SAMPLES / 16000,
     }
     detector = DetectorModel(DetectorSpec.parse(spec)).eval()
-    assert detector.mixture.gate.listen[1].in_channels == 8
+    assert detector.mixture.gate.conv[1].in_channels == 8
     runs = count_runs(detector)
     assert detector(windows).logits.isfinite().all()
     assert (runs["mel"], runs["coarse"], runs["idle"]) == ([6], [6], [])
@@ -309,7 +309,11 @@ def test_the_confidence_router_runs_one_expert_where_the_gate_is_sure_and_more_w
 
     assert chosen(threshold=0.75) == [[True, False, False], [False, True, True], [True, True, True]]
     assert chosen(threshold=0.55) == [[True, False, False], [False, True, True], [True, False, True]]
-    assert chosen(threshold=0.75, most=1) == [[True, False, False], [False, True, False], [False, False, True]]
+    assert chosen(threshold=0.75, max_experts=1) == [
+        [True, False, False],
+        [False, True, False],
+        [False, False, True],
+    ]
     assert chosen(threshold=1.0) == [[True] * 3] * 3
 
 
@@ -348,7 +352,7 @@ def test_costs_that_are_not_given_are_measured_and_travel_with_the_detector():
     ("router", "message"),
     [
         ({"name": "confidence", "threshold": 0.0}, r"threshold must be in \(0, 1\]"),
-        ({"name": "confidence", "most": 4}, "most = 4 of 3 experts"),
+        ({"name": "confidence", "max_experts": 4}, "max_experts = 4 of 3 experts"),
         ({"name": "budget", "budget": 0.1, "costs": dict.fromkeys(NAMES, 1.0)}, "pays for no expert"),
         ({"name": "budget", "costs": {"frist": 1.0}}, "no expert 'frist'; did you mean 'first'"),
         ({"name": "budget", "costs": {"first": 1.0}}, "no cost for second, third"),
@@ -418,20 +422,22 @@ def test_load_imbalance_is_1_for_even_use_and_e_for_one_expert():
 def test_the_enhanced_gate_is_the_papers_formula(training):
     """Written out expert by expert, as the paper and its code say it; experts of unlike scale."""
     gate = detector_of("embedding_fc").mixture.gate.train(training)
-    gate.weigh[1].p = 0.0
+    gate.head[1].p = 0.0
     seen = torch.randn(64, 3, 8) * torch.tensor([1.0, 3.0, 0.5])[:, None] + torch.tensor([0.0, 1.0, -1.0])[:, None]
     before = copy.deepcopy(gate)
     found = before(seen)
-    assert before.normalise.num_batches_tracked == (3 if training else 0)
+    assert before.norm.num_batches_tracked == (3 if training else 0)
     parts = []
     for expert in range(3):
-        entered = torch.nn.functional.linear(seen[:, expert], gate.enter_weight[expert], gate.enter_bias[expert])
-        parts.append(torch.nn.functional.leaky_relu(gate.normalise(entered)))
+        entered = torch.nn.functional.linear(
+            seen[:, expert], gate.projection_weight[expert], gate.projection_bias[expert]
+        )
+        parts.append(torch.nn.functional.leaky_relu(gate.norm(entered)))
     common = parts[0] * parts[1] * parts[2] * gate.interaction
-    expected = gate.weigh(torch.cat([*parts, common], dim=1))
+    expected = gate.head(torch.cat([*parts, common], dim=1))
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(before.normalise.running_var, gate.normalise.running_var)
-    assert gate.weigh[0].in_features == 4 * 32
+    torch.testing.assert_close(before.norm.running_var, gate.norm.running_var)
+    assert gate.head[0].in_features == 4 * 32
 
 
 def test_segments_are_judged_like_windows_and_their_logits_averaged(windows):

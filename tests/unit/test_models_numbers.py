@@ -9,8 +9,8 @@ import torch
 
 from veravox.errors import ConfigurationError
 from veravox.models import EXPERTS, FRONT_ENDS, DetectorModel, DetectorSpec
-from veravox.models.experts.lcnn import MaxFeatureMap
-from veravox.models.sinc import filter_by_spectrum, mel_sinc_filters
+from veravox.models.layers.max_feature_map import MaxFeatureMap
+from veravox.models.layers.sinc import filter_by_spectrum, mel_sinc_filters
 
 RATE = 16000
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from veravox.errors import CheckpointError
 from veravox.models import DetectorModel, DetectorSpec, import_checkpoint
-from veravox.models.foreign import rawnet2_names
+from veravox.models.import_weights import rawnet2_names
 
 
 class Plain:
@@ -95,4 +95,4 @@ def test_weights_that_the_published_code_discards_do_not_learn():
     detector = DetectorModel(DetectorSpec.parse(spec)).train()
     detector(0.1 * torch.randn(2, 4800)).logits.sum().backward()
     idle = {name for name, one in detector.named_parameters() if one.grad is None}
-    assert idle == {name for name, _ in detector.named_parameters() if ".enter_normalise." in name}
+    assert idle == {name for name, _ in detector.named_parameters() if ".norm1." in name}

@@ -24,7 +24,7 @@ _HOMES = {
     "Checkpoint": "checkpoint",
     "read_checkpoint": "checkpoint",
     "write_checkpoint": "checkpoint",
-    "import_checkpoint": "foreign",
+    "import_checkpoint": "import_weights",
 }
 
 __all__ = sorted(_HOMES)

@@ -17,9 +17,12 @@ import torch
 from veravox.errors import CheckpointError, VeravoxError, first_few
 from veravox.files import whole_file
 from veravox.models.detector import DetectorModel, DetectorSpec
+from veravox.models.renamed_keys import with_current_keys
 from veravox.tables import Calibration
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 1 names some parameters otherwise; see `renamed_keys`."""
 CHECKPOINT_NAME = "detector.safetensors"
 
 
@@ -88,9 +91,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"no checkpoint at {str(path)!r}; expected a .safetensors file or a folder with one")
     header, weights = _read(file)
     version = header.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise CheckpointError(
-            f"{str(file)!r} has checkpoint version {version!r}, this veravox reads {FORMAT_VERSION}; "
+            f"{str(file)!r} has checkpoint version {version!r}, this veravox reads up to {FORMAT_VERSION}; "
             "use the veravox version that wrote it, or a newer one"
         )
     try:
@@ -98,7 +101,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         calibration = Calibration.from_dict(header["calibration"]) if header.get("calibration") else None
     except (VeravoxError, KeyError) as error:
         raise CheckpointError(f"{str(file)!r} describes a detector that cannot be built: {error}") from error
-    _load(model, weights, file)
+    _load(model, with_current_keys(weights, model), file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return Checkpoint(
         model.eval(), calibration, header.get("limits", {}), header.get("provenance", {}), digest, str(path)

@@ -15,7 +15,7 @@ from veravox.errors import ConfigurationError, suggest
 from veravox.models.experts import EXPERTS, Expert
 from veravox.models.front_ends import FRONT_ENDS
 from veravox.models.gates import GATES
-from veravox.models.mixture import Mixing, Mixture, MixtureOutput, no_gradient_of
+from veravox.models.mixture import Mixing, Mixture, MixtureOutput, zero_anchor
 from veravox.models.routers import ROUTERS
 from veravox.registry import Spec, check_options
 
@@ -339,7 +339,7 @@ class DetectorModel(nn.Module):
 
     def _skips_experts(self) -> bool:
         # A graph that is traced has no data to choose by; there all experts run, to the same logit.
-        if self.runs_all or not self.mixture.spares_experts or torch.compiler.is_compiling():
+        if self.runs_all or not self.mixture.skips_unselected or torch.compiler.is_compiling():
             return False
         return not (self.training and self.mixture.router.train_all)
 
@@ -366,9 +366,9 @@ class DetectorModel(nn.Module):
         gate_logits = self.mixture.gate(windows if own is None else features_by_name[own])
         weights = self.mixture.router(gate_logits)
         by_expert, idle = self._extract_selected(windows, features_by_name, weights > 0)
-        output = self.mixture.forward_chosen(by_expert, gate_logits, weights)
+        output = self.mixture.forward_selected(by_expert, gate_logits, weights)
         if self.training:
-            output.logits = output.logits + no_gradient_of(idle)
+            output.logits = output.logits + zero_anchor(idle)
         return output
 
     def _extract_selected(

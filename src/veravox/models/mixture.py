@@ -18,7 +18,7 @@ from veravox.registry import Spec
 
 Mixing = Literal["logits", "probabilities"]
 
-LEAST_WINDOWS = 2
+MIN_NORM_WINDOWS = 2
 """Batch norms need two windows."""
 
 
@@ -112,7 +112,7 @@ class Mixture(nn.Module):
         self.router: Router = ROUTERS.build(router, experts=len(experts), expert_names=list(experts))
 
     @property
-    def spares_experts(self) -> bool:
+    def skips_unselected(self) -> bool:
         """Whether experts not chosen need not run: a sparse router under a gate that sees no embeddings."""
         return self.router.sparse and self.gate.sees != "embeddings"
 
@@ -121,7 +121,7 @@ class Mixture(nn.Module):
         """How decisions are shared out and what that costs, in one sentence."""
         if not self.router.sparse:
             return "every expert takes part in every decision"
-        if self.spares_experts:
+        if self.skips_unselected:
             while_training = " (while training, all are)" if self.router.train_all else ""
             return f"experts that are not chosen are not run{while_training}"
         return "experts that are not chosen get weight 0, but all are run: the gate sees their embeddings"
@@ -144,7 +144,7 @@ class Mixture(nn.Module):
         parts = expert_logits if self.mixing == "logits" else torch.tanh(expert_logits / 2)
         return (weights * parts).sum(dim=1)
 
-    def forward_chosen(
+    def forward_selected(
         self, features: Mapping[str, Tensor], gate_logits: Tensor, weights: Tensor
     ) -> MixtureOutput:
         """Judge windows, each by the experts that were chosen for it.
@@ -161,15 +161,15 @@ class Mixture(nn.Module):
         for index, (name, expert) in enumerate(self.experts.items()):
             rows = (weights[:, index] > 0).nonzero().squeeze(1)
             if len(rows):
-                with running_statistics(expert) if len(rows) < LEAST_WINDOWS else nullcontext():
-                    outputs[name] = _spread(expert(features[name]), rows, weights)
+                with frozen_batch_norm(expert) if len(rows) < MIN_NORM_WINDOWS else nullcontext():
+                    outputs[name] = _scatter_output(expert(features[name]), rows, weights)
             else:
-                outputs[name] = _absent(expert, weights)
+                outputs[name] = _nan_output(expert, weights)
                 idle.append(expert)
         expert_logits = torch.stack([output.logits.to(weights.dtype) for output in outputs.values()], dim=1)
         logits = self.mixed(weights, expert_logits.where(weights > 0, 0.0))
         if self.training:
-            logits = logits + no_gradient_of(idle)
+            logits = logits + zero_anchor(idle)
         return MixtureOutput(logits, expert_logits, weights, outputs, gate_logits)
 
     def _embeddings(self, outputs: Mapping[str, ExpertOutput]) -> Tensor:
@@ -181,7 +181,7 @@ class Mixture(nn.Module):
 
 
 @contextmanager
-def running_statistics(module: nn.Module) -> Iterator[None]:
+def frozen_batch_norm(module: nn.Module) -> Iterator[None]:
     """Batch norms inside use what they gathered before, and gather nothing."""
     norms = [one for one in module.modules() if isinstance(one, _BatchNorm) and one.training]
     for norm in norms:
@@ -193,25 +193,25 @@ def running_statistics(module: nn.Module) -> Iterator[None]:
             norm.training = True
 
 
-def no_gradient_of(modules: Iterable[nn.Module]) -> Tensor | float:
+def zero_anchor(modules: Iterable[nn.Module]) -> Tensor | float:
     """Zero, with gradient 0 for every weight of these modules that may learn."""
     free = [one.sum() for module in modules for one in module.parameters() if one.requires_grad]
     return 0.0 * torch.stack(free).sum() if free else 0.0
 
 
-def _spread(output: ExpertOutput, rows: Tensor, weights: Tensor) -> ExpertOutput:
+def _scatter_output(output: ExpertOutput, rows: Tensor, weights: Tensor) -> ExpertOutput:
     """An output for some windows as one for all, NaN elsewhere."""
     if len(rows) == len(weights):
         return output
 
-    def spread(part: Tensor) -> Tensor:
+    def scatter(part: Tensor) -> Tensor:
         return part.new_full((len(weights), *part.shape[1:]), torch.nan).index_copy(0, rows, part)
 
-    class_logits = None if output.class_logits is None else spread(output.class_logits)
-    return ExpertOutput(spread(output.logits), spread(output.embeddings), class_logits)
+    class_logits = None if output.class_logits is None else scatter(output.class_logits)
+    return ExpertOutput(scatter(output.logits), scatter(output.embeddings), class_logits)
 
 
-def _absent(expert: nn.Module, weights: Tensor) -> ExpertOutput:
+def _nan_output(expert: nn.Module, weights: Tensor) -> ExpertOutput:
     assert isinstance(expert, Expert)
     windows, size = len(weights), expert.embedding_size
     return ExpertOutput(weights.new_full((windows,), torch.nan), weights.new_full((windows, size), torch.nan))

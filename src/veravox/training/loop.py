@@ -22,7 +22,8 @@ from veravox.errors import EvaluationError, TrainingError
 from veravox.files import write_json, write_text
 from veravox.models.checkpoint import CHECKPOINT_NAME, Checkpoint, write_checkpoint
 from veravox.models.detector import DetectorModel
-from veravox.models.mixture import LEAST_WINDOWS
+from veravox.models.mixture import MIN_NORM_WINDOWS
+from veravox.models.renamed_keys import with_current_keys
 from veravox.scoring.calibrate import calibrated_on_dev, training_limits
 from veravox.scoring.detector import scores_from_verdicts
 from veravox.scoring.verdict import VerdictRule
@@ -116,10 +117,10 @@ class Run:
     def _check_stage(self, stage: Stage, training: Training) -> None:
         """What would end the run at the stage's beginning, perhaps hours later, ends it now."""
         parameter_groups(self.detector, stage, training)
-        if training.batch_size < LEAST_WINDOWS * self.ranks.count:
+        if training.batch_size < MIN_NORM_WINDOWS * self.ranks.count:
             raise TrainingError(
                 f"stage {stage.name!r}: batch_size {training.batch_size} leaves {self.ranks.count} processes "
-                f"fewer than {LEAST_WINDOWS} windows each, which batch norms need; raise it"
+                f"fewer than {MIN_NORM_WINDOWS} windows each, which batch norms need; raise it"
             )
 
     def _saved(self, resume: bool) -> dict[str, Any] | None:
@@ -156,7 +157,7 @@ class Run:
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.position, sums = dict(state["position"]), list(state["sums"])
         self.sums = sums + [0.0] * (SUMS - len(sums))
-        self.detector.load_state_dict(state["weights"])
+        self.detector.load_state_dict(with_current_keys(state["weights"], self.detector))
         self.bests = {name: Best(**best) for name, best in state["bests"].items()}
         self.optimiser_state = state["optimiser"]
         restore_random_state(state["random"][self.ranks.rank], self.device)
@@ -245,7 +246,7 @@ class Run:
             steps.objective.close()
         for name, module in self._parts(stage).items():
             if self.bests[name].weights:
-                module.load_state_dict(self.bests[name].weights)
+                module.load_state_dict(with_current_keys(self.bests[name].weights, module))
         return True
 
     def _patience_is_over(self, training: Training) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from veravox.models.detector import DetectorModel
-from veravox.models.mixture import LEAST_WINDOWS, no_gradient_of, running_statistics
+from veravox.models.mixture import MIN_NORM_WINDOWS, frozen_batch_norm, zero_anchor
 from veravox.models.routers import load_imbalance
 from veravox.training.division import Division
 from veravox.training.losses import expert_losses, gate_entropy, mixture_loss, own_losses, probability_difference
@@ -30,8 +30,8 @@ class _Mixed(nn.Module):
         self.detector, self.masks, self.cached = detector, masks, cached
 
     def forward(self, windows: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        alone = len(windows) * self.detector.spec.segments < LEAST_WINDOWS
-        with running_statistics(self.detector) if alone else nullcontext():
+        alone = len(windows) * self.detector.spec.segments < MIN_NORM_WINDOWS
+        with frozen_batch_norm(self.detector) if alone else nullcontext():
             if self.cached:
                 output = self.detector.predict_flat(windows)
             elif self.masks is None or numbers is None:
@@ -58,7 +58,7 @@ class _Own(nn.Module):
         if self.masks is not None and numbers is not None:
             features = self.masks(features, numbers)
         columns = []
-        heard = owned & (owned.sum(dim=0) >= LEAST_WINDOWS)
+        heard = owned & (owned.sum(dim=0) >= MIN_NORM_WINDOWS)
         for index, (name, item) in enumerate(self.detector.spec.experts.items()):
             expert = self.detector.mixture.experts[name]
             rows = heard[:, index].nonzero().squeeze(1)
@@ -69,7 +69,7 @@ class _Own(nn.Module):
                 column = column.index_copy(0, rows, logits.to(column.dtype))
             else:
                 # Joined to the loss all the same: processes that train together wait for every gradient.
-                column = column + no_gradient_of([expert])
+                column = column + zero_anchor([expert])
             columns.append(column)
         return torch.stack(columns, dim=1), heard
 
@@ -121,7 +121,7 @@ class Objective:
         mixture = self.detector.mixture
         if self.stage.trains == "experts" or not mixture.router.sparse:
             return None
-        if mixture.spares_experts and self.needs_all:
+        if mixture.skips_unselected and self.needs_all:
             why = "for masks" if self.masks is not None else "for their own losses or to teach the gate"
             return f"experts that are not chosen are run all the same, {why}"
         return mixture.routing

@@ -27,7 +27,7 @@ def command(
         return
     from veravox.apps import show
     from veravox.models.checkpoint import write_checkpoint
-    from veravox.models.foreign import import_checkpoint
+    from veravox.models.import_weights import import_checkpoint
 
     checkpoint = import_checkpoint(file, expert)
     written = write_checkpoint(checkpoint, out)

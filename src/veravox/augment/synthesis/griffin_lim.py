@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
+from veravox.audio.mel import mel_filters
 from veravox.augment.levels import at_power_of
 from veravox.augment.ranges import check_within
 from veravox.augment.synthesis import SYNTHESES, Synthesis
@@ -36,7 +37,9 @@ class GriffinLim(Synthesis):
         size = 2 * OVERLAP * max(1, round(FRAME_S * sample_rate_hz / (2 * OVERLAP)))
         magnitudes = np.abs(_analysed(waveform, size))
         if self.mel_bands:
-            bank = mel_bank(self.mel_bands, size // 2 + 1, sample_rate_hz)
+            bank = mel_filters(self.mel_bands, size // 2 + 1, sample_rate_hz, 0.0, sample_rate_hz / 2).astype(
+                np.float32
+            )
             magnitudes = np.maximum(magnitudes @ bank.T @ np.linalg.pinv(bank).T, 0).astype(np.float32)
         turns = rng.random(magnitudes.shape, dtype=np.float32)
         spectra = magnitudes * np.exp(np.complex64(2j * np.pi) * turns)
@@ -47,16 +50,6 @@ class GriffinLim(Synthesis):
             previous = consistent
             spectra = magnitudes * sped / np.maximum(np.abs(sped), np.float32(1e-12))
         return at_power_of(_synthesised(spectra, size, len(waveform)), waveform)
-
-
-def mel_bank(bands: int, bins: int, sample_rate_hz: int) -> np.ndarray:
-    """Triangular mel filters from 0 to half the sampling rate, float32, shape (bands, bins)."""
-    top = 2595 * np.log10(1 + sample_rate_hz / 2 / 700)
-    edges_hz = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
-    frequencies_hz = np.linspace(0, sample_rate_hz / 2, bins)
-    rise = (frequencies_hz - edges_hz[:-2, None]) / (edges_hz[1:-1] - edges_hz[:-2])[:, None]
-    fall = (edges_hz[2:, None] - frequencies_hz) / (edges_hz[2:] - edges_hz[1:-1])[:, None]
-    return np.maximum(0, np.minimum(rise, fall)).astype(np.float32)
 
 
 def _window(size: int) -> np.ndarray:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from veravox.errors import ConfigurationError
-from veravox.models.batch_norm import BatchNorm
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput
-from veravox.models.experts.lcnn import MaxFeatureMap
+from veravox.models.layers.batch_norm import BatchNorm
+from veravox.models.layers.max_feature_map import mfm_convolution
 
 POOLED = 16
 CHANNELS = 32
-
-
-def _convolution(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2), MaxFeatureMap()]
 
 
 def _normalise(channels: int) -> nn.Module:
@@ -47,29 +43,29 @@ class LCNNLSTM(Expert):
                 f"features here have shape {feature_shape}"
             )
         self.trunk = nn.Sequential(
-            *_convolution(1, 64, 5),
+            *mfm_convolution(1, 64, 5),
             nn.MaxPool2d(2),
-            *_convolution(32, 64, 1),
+            *mfm_convolution(32, 64, 1),
             _normalise(32),
-            *_convolution(32, 96, 3),
+            *mfm_convolution(32, 96, 3),
             nn.MaxPool2d(2),
             _normalise(48),
-            *_convolution(48, 96, 1),
+            *mfm_convolution(48, 96, 1),
             _normalise(48),
-            *_convolution(48, 128, 3),
+            *mfm_convolution(48, 128, 3),
             nn.MaxPool2d(2),
-            *_convolution(64, 128, 1),
+            *mfm_convolution(64, 128, 1),
             _normalise(64),
-            *_convolution(64, 64, 3),
+            *mfm_convolution(64, 64, 3),
             _normalise(32),
-            *_convolution(32, 64, 1),
+            *mfm_convolution(32, 64, 1),
             _normalise(32),
-            *_convolution(32, 2 * CHANNELS, 3),
+            *mfm_convolution(32, 2 * CHANNELS, 3),
             nn.MaxPool2d(2),
             nn.Dropout(dropout),
         )
         self.embedding_size = feature_shape[0] // POOLED * CHANNELS
-        self.memory = nn.LSTM(
+        self.lstm = nn.LSTM(
             self.embedding_size, self.embedding_size // 2, num_layers=2, bidirectional=True, batch_first=True
         )
         self.head = nn.Linear(self.embedding_size, 1)
@@ -77,5 +73,5 @@ class LCNNLSTM(Expert):
     def forward(self, features: Tensor) -> ExpertOutput:
         patterns = self.trunk(features.unsqueeze(1))  # (B, C, F // 16, T // 16)
         sequence = patterns.permute(0, 3, 1, 2).flatten(2)
-        embeddings = (self.memory(sequence)[0] + sequence).mean(dim=1)
+        embeddings = (self.lstm(sequence)[0] + sequence).mean(dim=1)
         return ExpertOutput(self.head(embeddings).squeeze(1), embeddings)

@@ -56,7 +56,7 @@ class Perceptron(Expert):
         for size, after in zip((feature_shape[0], *hidden), hidden, strict=False):
             layers += [nn.Linear(size, after), nn.ReLU(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
-        self.decide = nn.Linear(hidden[-1], 1)
+        self.head = nn.Linear(hidden[-1], 1)
         self.embedding_size = hidden[-1]
 
     def forward(self, features: Tensor) -> ExpertOutput:
@@ -64,4 +64,4 @@ class Perceptron(Expert):
         if self.training and self.noise:
             standard = standard + self.noise * torch.randn_like(standard)
         embeddings = self.layers(standard)
-        return ExpertOutput(self.decide(embeddings).squeeze(1), embeddings)
+        return ExpertOutput(self.head(embeddings).squeeze(1), embeddings)

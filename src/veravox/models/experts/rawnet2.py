@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from veravox.errors import ConfigurationError
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
-from veravox.models.sinc import filter_by_spectrum, mel_sinc_filters
+from veravox.models.layers.sinc import filter_by_spectrum, mel_sinc_filters
 
 SINC_FILTERS, SINC_TAPS, POOL, BLOCKS = 20, 1025, 3, 6
 SHORTEST_SAMPLES = SINC_TAPS - 1 + POOL ** (BLOCKS + 1)
@@ -24,20 +24,20 @@ class ScaledBlock(nn.Module):
 
     def __init__(self, size_in: int, size_out: int, first: bool, published: bool) -> None:
         super().__init__()
-        self.enter_normalise = None if first else nn.BatchNorm1d(size_in).requires_grad_(not published)
+        self.norm1 = None if first else nn.BatchNorm1d(size_in).requires_grad_(not published)
         self.published = published
-        self.enter = nn.Conv1d(size_in, size_out, 3, padding=1)
-        self.normalise = nn.BatchNorm1d(size_out)
-        self.leave = nn.Conv1d(size_out, size_out, 3, padding=1)
+        self.conv1 = nn.Conv1d(size_in, size_out, 3, padding=1)
+        self.norm2 = nn.BatchNorm1d(size_out)
+        self.conv2 = nn.Conv1d(size_out, size_out, 3, padding=1)
         self.skip = nn.Conv1d(size_in, size_out, 1) if size_in != size_out else None
         self.scale = nn.Linear(size_out, size_out)
 
     def forward(self, inputs: Tensor) -> Tensor:
         hidden = inputs
-        if self.enter_normalise is not None and not self.published:
-            hidden = functional.leaky_relu(self.enter_normalise(inputs), 0.3)
-        hidden = functional.leaky_relu(self.normalise(self.enter(hidden)), 0.3)
-        outputs = self.leave(hidden)
+        if self.norm1 is not None and not self.published:
+            hidden = functional.leaky_relu(self.norm1(inputs), 0.3)
+        hidden = functional.leaky_relu(self.norm2(self.conv1(hidden)), 0.3)
+        outputs = self.conv2(hidden)
         outputs += inputs if self.skip is None else self.skip(inputs)
         outputs = functional.max_pool1d(outputs, POOL)
         scale = torch.sigmoid(self.scale(outputs.mean(dim=2))).unsqueeze(2)
@@ -87,15 +87,15 @@ class RawNet2(Expert):
         self.blocks = nn.Sequential(
             *(ScaledBlock(*size, index == 0, published) for index, size in enumerate(sizes))
         )
-        self.before_memory = nn.BatchNorm1d(high)
-        self.memory = nn.GRU(high, hidden, layers, batch_first=True)
+        self.norm_gru = nn.BatchNorm1d(high)
+        self.gru = nn.GRU(high, hidden, layers, batch_first=True)
         self.embed = nn.Linear(hidden, hidden)
         self.embedding_size = hidden
         self.head = nn.Linear(hidden, 2)
 
     def forward(self, features: Tensor) -> ExpertOutput:
-        heard = functional.max_pool1d(filter_by_spectrum(features, self.filters).abs(), POOL)
-        hidden = self.blocks(functional.selu(self.normalise(heard)))
-        hidden = functional.selu(self.before_memory(hidden)).transpose(1, 2)  # (B, T, C)
-        embeddings = self.embed(self.memory(hidden)[0][:, -1])
+        filtered = functional.max_pool1d(filter_by_spectrum(features, self.filters).abs(), POOL)
+        hidden = self.blocks(functional.selu(self.normalise(filtered)))
+        hidden = functional.selu(self.norm_gru(hidden)).transpose(1, 2)  # (B, T, C)
+        embeddings = self.embed(self.gru(hidden)[0][:, -1])
         return two_class_output(self.head(embeddings), embeddings)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from veravox.errors import ConfigurationError
-from veravox.models.batch_norm import BatchNorm
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
+from veravox.models.layers.batch_norm import BatchNorm
 
 
 class ResidualBlock(nn.Module):

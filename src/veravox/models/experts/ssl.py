@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from veravox.errors import ConfigurationError
-from veravox.models.batch_norm import BatchNorm
 from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
-from veravox.models.experts.aasist import POOL, encoder
-from veravox.models.graphs import SpectroTemporalGraph
+from veravox.models.layers.batch_norm import BatchNorm
+from veravox.models.layers.graphs import SpectroTemporalGraph
+from veravox.models.layers.residual_encoder import POOL, residual_encoder
 
 
 class LinearHead(nn.Module):
@@ -35,7 +35,7 @@ class GraphHead(nn.Module):
             raise ConfigurationError(f"expert 'ssl': head 'aasist' needs at least {POOL} frames, not {frames}")
         self.project = nn.Linear(size, hidden)
         self.first_normalise = BatchNorm(1)
-        self.encoder = encoder((32, 64), pool=False)
+        self.encoder = residual_encoder((32, 64), pool=False)
         self.normalise = BatchNorm(64)
         self.attend = nn.Sequential(
             nn.Conv2d(64, 128, 1), nn.SELU(inplace=True), BatchNorm(128), nn.Conv2d(128, 64, 1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from veravox.audio.mel import triangular_filters
 from veravox.models.front_ends import FRONT_ENDS, FrontEnd
-from veravox.models.front_ends.log_mel import PowerSpectrum, check_bands, pre_emphasise, triangles
+from veravox.models.layers.spectrum import PowerSpectrum, check_bands, pre_emphasise
 
 FLOOR = torch.finfo(torch.float32).eps
 
@@ -57,9 +59,9 @@ class LFCC(FrontEnd):
         self.pre_emphasis = pre_emphasis
         check_bands(coefficients, 0.0, max_frequency_hz, sample_rate_hz)
         self.bins = int(max_frequency_hz / (sample_rate_hz / 2) * (fft // 2 + 1))
-        edges = torch.linspace(0.0, max_frequency_hz, coefficients + 2, dtype=torch.float64)
-        grid = torch.linspace(0.0, max_frequency_hz, self.bins, dtype=torch.float64)
-        self.register_buffer("filters", triangles(edges, grid).float(), persistent=False)
+        edges_hz = np.linspace(0.0, max_frequency_hz, coefficients + 2)
+        filters = triangular_filters(edges_hz, np.linspace(0.0, max_frequency_hz, self.bins))
+        self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
         self.register_buffer("basis", cosine_basis(coefficients), persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:

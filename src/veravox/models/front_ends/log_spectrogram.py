@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from veravox.models.front_ends import FRONT_ENDS, FrontEnd
-from veravox.models.front_ends.log_mel import PowerSpectrum
+from veravox.models.layers.spectrum import PowerSpectrum
 
 
 @FRONT_ENDS.register("log_spectrogram")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from veravox.audio.mel import triangular_filters
 from veravox.errors import CheckpointError, ConfigurationError, first_few
 from veravox.models.ctranslate2 import read_weights
 from veravox.models.front_ends import FRONT_ENDS, FrontEnd
@@ -61,10 +62,8 @@ def slaney_filters(bands: int = BANDS, bins: int = FFT // 2 + 1, sample_rate_hz:
     top = 15.0 + np.log(sample_rate_hz / 2 / 1000.0) / step
     mels = np.linspace(0.0, top, bands + 2)
     edges = np.where(mels < 15.0, mels * 200.0 / 3.0, 1000.0 * np.exp(step * (mels - 15.0)))
-    hertz = np.linspace(0.0, sample_rate_hz / 2, bins)
-    lower, centre, upper = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangles = np.minimum((hertz - lower) / (centre - lower), (upper - hertz) / (upper - centre)).clip(min=0.0)
-    return torch.from_numpy(triangles * 2.0 / (upper - lower)).float()
+    triangles = triangular_filters(edges, np.linspace(0.0, sample_rate_hz / 2, bins))
+    return torch.from_numpy(triangles * 2.0 / (edges[2:] - edges[:-2])[:, None]).float()
 
 
 @FRONT_ENDS.register("whisper_blocks")

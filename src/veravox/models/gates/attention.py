@@ -36,20 +36,22 @@ class AttentionGate(Gate):
                 f"gate 'attention': {heads} heads do not divide embedding size {embedding_size}"
             )
         self.normalise = nn.LayerNorm(embedding_size)
-        self.identity = nn.Parameter(torch.randn(experts, embedding_size) * 0.02)
+        self.expert_embedding = nn.Parameter(torch.randn(experts, embedding_size) * 0.02)
         self.segments = segments
-        self.places = nn.Parameter(torch.randn(segments, 1, embedding_size) * 0.02) if segments > 1 else None
+        self.segment_embedding = (
+            nn.Parameter(torch.randn(segments, 1, embedding_size) * 0.02) if segments > 1 else None
+        )
         layer = nn.TransformerEncoderLayer(
             embedding_size, heads, 2 * embedding_size, dropout, batch_first=True, norm_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        self.weigh = nn.Linear(embedding_size, 1)
+        self.head = nn.Linear(embedding_size, 1)
 
     def forward(self, seen: Tensor) -> Tensor:
-        tokens = self.normalise(seen) + self.identity  # (B, E, D)
-        if self.places is None:
-            return self.weigh(self.encoder(tokens)).squeeze(-1)
-        tokens = (tokens.unflatten(0, (-1, self.segments)) + self.places).flatten(
+        tokens = self.normalise(seen) + self.expert_embedding  # (B, E, D)
+        if self.segment_embedding is None:
+            return self.head(self.encoder(tokens)).squeeze(-1)
+        tokens = (tokens.unflatten(0, (-1, self.segments)) + self.segment_embedding).flatten(
             1, 2
         )  # (windows, segments x E, D)
-        return self.weigh(self.encoder(tokens)).view(seen.shape[:2])
+        return self.head(self.encoder(tokens)).view(seen.shape[:2])

@@ -17,7 +17,7 @@ class ConcatGate(Gate):
 
     def __init__(self, experts: int, embedding_size: int, hidden: int = 64, dropout: float = 0.2) -> None:
         super().__init__()
-        self.weigh = nn.Sequential(
+        self.head = nn.Sequential(
             nn.LayerNorm(experts * embedding_size),
             nn.Linear(experts * embedding_size, hidden),
             nn.Dropout(dropout),
@@ -26,4 +26,4 @@ class ConcatGate(Gate):
         )
 
     def forward(self, seen: Tensor) -> Tensor:
-        return self.weigh(seen.flatten(1))
+        return self.head(seen.flatten(1))

@@ -26,12 +26,12 @@ class EmbeddingGate(Gate):
     ) -> None:
         super().__init__()
         layers = [nn.Linear(embedding_size, interaction) for _ in range(experts)]
-        self.enter_weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
-        self.enter_bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
-        self.normalise = nn.BatchNorm1d(interaction)
-        self.activate = nn.LeakyReLU()
+        self.projection_weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
+        self.projection_bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
+        self.norm = nn.BatchNorm1d(interaction)
+        self.activation = nn.LeakyReLU()
         self.interaction = nn.Parameter(torch.ones(interaction))
-        self.weigh = nn.Sequential(
+        self.head = nn.Sequential(
             nn.Linear((experts + 1) * interaction, hidden),
             nn.Dropout(dropout),
             nn.BatchNorm1d(hidden),
@@ -40,8 +40,10 @@ class EmbeddingGate(Gate):
         )
 
     def forward(self, seen: Tensor) -> Tensor:
-        entered = torch.einsum("bed,efd->bef", seen, self.enter_weight) + self.enter_bias
+        projected = torch.einsum("bed,efd->bef", seen, self.projection_weight) + self.projection_bias
         # The shared norm meets experts one by one, as published: while training, each by its own batch.
-        parts = self.activate(torch.stack([self.normalise(one) for one in entered.unbind(1)], dim=1))  # (B, E, F)
+        parts = self.activation(
+            torch.stack([self.norm(embeddings) for embeddings in projected.unbind(1)], dim=1)
+        )  # (B, E, F)
         common = parts.prod(dim=1) * self.interaction
-        return self.weigh(torch.cat([parts.flatten(1), common], dim=1))
+        return self.head(torch.cat([parts.flatten(1), common], dim=1))

@@ -47,16 +47,16 @@ class FeaturesConvGate(Gate):
             )
         if hidden < 1 or kernel < 1 or kernel % 2 == 0:
             raise ConfigurationError(f"gate 'features_conv': hidden {hidden}, kernel {kernel}; kernel must be odd")
-        self.listen = nn.Sequential(
+        self.conv = nn.Sequential(
             nn.BatchNorm1d(feature_shape[0]),
             nn.Conv1d(feature_shape[0], hidden, kernel, stride=2, padding=kernel // 2),
             nn.LeakyReLU(),
             nn.Conv1d(hidden, hidden, kernel, stride=2, padding=kernel // 2),
             nn.LeakyReLU(),
         )
-        self.weigh = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden, experts))
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden, experts))
 
     def forward(self, seen: Tensor) -> Tensor:
-        heard = self.listen(seen)  # (B, hidden, T / 4)
-        variance, mean = torch.var_mean(heard, dim=2, correction=0)
-        return self.weigh(torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=1))
+        hidden = self.conv(seen)  # (B, hidden, T / 4)
+        variance, mean = torch.var_mean(hidden, dim=2, correction=0)
+        return self.head(torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=1))

@@ -22,7 +22,7 @@ class InputLinearGate(Gate):
     def __init__(self, experts: int, window_samples: int) -> None:
         super().__init__()
         self.window_samples = window_samples
-        self.weigh = nn.Linear(window_samples, experts)
+        self.head = nn.Linear(window_samples, experts)
 
     def forward(self, seen: Tensor) -> Tensor:
-        return self.weigh(seen)
+        return self.head(seen)

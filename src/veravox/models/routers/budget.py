@@ -1,4 +1,4 @@
-"""The experts that a compute budget pays for."""
+"""The experts that a compute budget can afford."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from veravox.errors import ConfigurationError, suggest
 from veravox.models.routers import ROUTERS
-from veravox.models.routers._chosen import SparseRouter, by_preference
+from veravox.models.routers.sparse import SparseRouter, by_preference
 
 
 @ROUTERS.register("budget")
 class BudgetRouter(SparseRouter):
-    """Experts in order of their soft weight, each that the rest of a window's budget still pays for.
+    """Experts in order of their soft weight, each that the rest of a window's budget can still afford.
 
     Args:
         budget: what a window may cost, as a share of what all experts cost together, in (0, 1]. An expert that
@@ -47,16 +47,16 @@ class BudgetRouter(SparseRouter):
         self.budget = budget
         self.register_buffer("costs", torch.tensor(shares, dtype=torch.float64), persistent=False)
 
-    def choose(self, gate_logits: Tensor) -> Tensor:
+    def select(self, gate_logits: Tensor) -> Tensor:
         order = by_preference(gate_logits)
         costs = self.costs[order]  # (B, E), the most preferred first
         left = torch.full_like(costs[..., 0], self.budget + _ROUNDING)
-        bought = []
+        selected = []
         for cost in costs.unbind(dim=-1):
-            pays = cost <= left
-            left = left - cost.where(pays, 0.0)
-            bought.append(pays)
-        return torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, torch.stack(bought, dim=-1))
+            affordable = cost <= left
+            left = left - cost.where(affordable, 0.0)
+            selected.append(affordable)
+        return torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, torch.stack(selected, dim=-1))
 
 
 _ROUNDING = 1e-9

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from veravox.errors import ConfigurationError
 from veravox.models.routers import ROUTERS
-from veravox.models.routers._chosen import SparseRouter
+from veravox.models.routers.sparse import SparseRouter
 
 
 @ROUTERS.register("top_k")
@@ -29,6 +29,6 @@ class TopKRouter(SparseRouter):
         self.k = k
         self.sparse = k < experts
 
-    def choose(self, gate_logits: Tensor) -> Tensor:
-        chosen = gate_logits.topk(self.k, dim=-1).indices
-        return torch.zeros_like(gate_logits, dtype=torch.bool).scatter(-1, chosen, True)
+    def select(self, gate_logits: Tensor) -> Tensor:
+        selected = gate_logits.topk(self.k, dim=-1).indices
+        return torch.zeros_like(gate_logits, dtype=torch.bool).scatter(-1, selected, True)

@@ -42,30 +42,32 @@ def weight_gradient(inputs: Tensor, gradient: Tensor, kernel: torch.Size, paddin
     Rows lie one after another in memory, so that a tap of the kernel is a shift of one against the other; what a
     shift along time takes from the neighbouring row is taken back.
     """
-    heard = inputs.permute(0, 2, 3, 1).contiguous()  # (B, F, T, C): the layout that they have as a rule
-    told = gradient.permute(0, 2, 3, 1).contiguous()
+    inputs_last = inputs.permute(0, 2, 3, 1).contiguous()  # (B, F, T, C): the layout that they have as a rule
+    grad_output = gradient.permute(0, 2, 3, 1).contiguous()
     taps = []
     for row in range(kernel[0]):
         down = row - padding[0]
-        first, last = max(0, -down), min(told.shape[1], heard.shape[1] - down)
+        first, last = max(0, -down), min(grad_output.shape[1], inputs_last.shape[1] - down)
         for column in range(kernel[1]):
             along = column - padding[1]
-            tap = told.new_zeros(told.shape[-1], heard.shape[-1])
-            for one, other in zip(told[:, first:last], heard[:, first + down : last + down], strict=True):
+            tap = grad_output.new_zeros(grad_output.shape[-1], inputs_last.shape[-1])
+            for one, other in zip(
+                grad_output[:, first:last], inputs_last[:, first + down : last + down], strict=True
+            ):
                 tap = tap + _shifted_product(one, other, along)
             taps.append(tap)
     return torch.stack(taps, dim=-1).unflatten(-1, tuple(kernel))
 
 
-def _shifted_product(told: Tensor, heard: Tensor, along: int) -> Tensor:
-    """Sum over rows and t of told[row, t] x heard[row, t + along]; both (rows, T, C)."""
-    ours, theirs = told.flatten(0, 1), heard.flatten(0, 1)
+def _shifted_product(grad_output: Tensor, inputs_last: Tensor, along: int) -> Tensor:
+    """Sum over rows and t of grad_output[row, t] x inputs_last[row, t + along]; both (rows, T, C)."""
+    ours, theirs = grad_output.flatten(0, 1), inputs_last.flatten(0, 1)
     if along == 0:
         return ours.t() @ theirs
     if along < 0:
-        wrong = told[1:, :-along].flatten(0, 1).t() @ heard[:-1, along:].flatten(0, 1)
+        wrong = grad_output[1:, :-along].flatten(0, 1).t() @ inputs_last[:-1, along:].flatten(0, 1)
         return ours[-along:].t() @ theirs[:along] - wrong
-    wrong = told[:-1, -along:].flatten(0, 1).t() @ heard[1:, :along].flatten(0, 1)
+    wrong = grad_output[:-1, -along:].flatten(0, 1).t() @ inputs_last[1:, :along].flatten(0, 1)
     return ours[:-along].t() @ theirs[along:] - wrong
 
 
@@ -80,12 +82,12 @@ class Convolution(nn.Conv2d):
 
     def __init__(self, size_in: int, size_out: int, kernel: tuple[int, int], rows: int) -> None:
         assert kernel[1] % 2, "an even kernel does not keep the number of frames"
-        self.around = (rows, kernel[1] // 2)
-        super().__init__(size_in, size_out, kernel, padding=self.around)
+        self.same_padding = (rows, kernel[1] // 2)
+        super().__init__(size_in, size_out, kernel, padding=self.same_padding)
 
     def forward(self, inputs: Tensor) -> Tensor:
         learns = torch.is_grad_enabled() and self.weight.requires_grad and inputs.device.type == "cpu"
         if not learns or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
             return super().forward(inputs)
-        result: Tensor = _Convolution.apply(inputs, self.weight, self.bias, self.around)
+        result: Tensor = _Convolution.apply(inputs, self.weight, self.bias, self.same_padding)
         return result

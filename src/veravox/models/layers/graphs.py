@@ -14,12 +14,12 @@ class NodeProjection(nn.Module):
 
     def __init__(self, size_in: int, size_out: int) -> None:
         super().__init__()
-        self.mixed = nn.Linear(size_in, size_out)
-        self.own = nn.Linear(size_in, size_out)
+        self.proj_attended = nn.Linear(size_in, size_out)
+        self.proj_self = nn.Linear(size_in, size_out)
         self.normalise = nn.BatchNorm1d(size_out)
 
     def forward(self, nodes: Tensor, attention: Tensor) -> Tensor:
-        projected = self.mixed(attention @ nodes) + self.own(nodes)
+        projected = self.proj_attended(attention @ nodes) + self.proj_self(nodes)
         return functional.selu(self.normalise(projected.transpose(1, 2)).transpose(1, 2))
 
 
@@ -55,8 +55,8 @@ class MixedGraphAttention(nn.Module):
         super().__init__()
         self.temperature = temperature
         self.drop = nn.Dropout(dropout)
-        self.enter_temporal = nn.Linear(size_in, size_in)
-        self.enter_spectral = nn.Linear(size_in, size_in)
+        self.proj_temporal = nn.Linear(size_in, size_in)
+        self.proj_spectral = nn.Linear(size_in, size_in)
         self.pair = nn.Linear(size_in, size_out)
         self.pair_master = nn.Linear(size_in, size_out)
         self.weight_temporal = nn.Parameter(torch.empty(size_out, 1))
@@ -66,18 +66,20 @@ class MixedGraphAttention(nn.Module):
         for weight in (self.weight_temporal, self.weight_spectral, self.weight_across, self.weight_master):
             nn.init.xavier_normal_(weight)
         self.project = NodeProjection(size_in, size_out)
-        self.mixed_master = nn.Linear(size_in, size_out)
-        self.own_master = nn.Linear(size_in, size_out)
+        self.proj_attended_master = nn.Linear(size_in, size_out)
+        self.proj_self_master = nn.Linear(size_in, size_out)
 
     def forward(self, temporal: Tensor, spectral: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Nodes (B, N, size_in), master (B or 1, 1, size_in); all of size_out in return."""
         border = temporal.shape[1]
-        nodes = torch.cat([self.enter_temporal(temporal), self.enter_spectral(spectral)], dim=1)
+        nodes = torch.cat([self.proj_temporal(temporal), self.proj_spectral(spectral)], dim=1)
         nodes = self.drop(nodes)
         attention = self._attention(nodes, border)
-        heard = torch.tanh(self.pair_master(nodes * master)) @ self.weight_master  # (B, N, 1)
-        heard = (heard / self.temperature).softmax(dim=1)
-        master = self.mixed_master(heard.transpose(1, 2) @ nodes) + self.own_master(master)
+        master_attention = torch.tanh(self.pair_master(nodes * master)) @ self.weight_master  # (B, N, 1)
+        master_attention = (master_attention / self.temperature).softmax(dim=1)
+        master = self.proj_attended_master(master_attention.transpose(1, 2) @ nodes) + self.proj_self_master(
+            master
+        )
         nodes = self.project(nodes, attention)
         return nodes[:, :border], nodes[:, border:], master
 
@@ -91,16 +93,16 @@ class MixedGraphAttention(nn.Module):
 
 
 class GraphPool(nn.Module):
-    """Keeps a share of the nodes, at least one: those of the highest score, in order of score, times it."""
+    """Keeps the given ratio of the nodes, at least one: the highest scores in order, each node times its score."""
 
-    def __init__(self, size: int, share: float, dropout: float = 0.3) -> None:
+    def __init__(self, size: int, ratio: float, dropout: float = 0.3) -> None:
         super().__init__()
-        self.share = share
+        self.ratio = ratio
         self.drop = nn.Dropout(dropout)
         self.score = nn.Linear(size, 1)
 
     def forward(self, nodes: Tensor) -> Tensor:
-        kept = max(int(nodes.shape[1] * self.share), 1)
+        kept = max(int(nodes.shape[1] * self.ratio), 1)
         scores, places = torch.sigmoid(self.score(self.drop(nodes))).topk(kept, dim=1)  # (B, kept, 1)
         return nodes.gather(1, places.expand(-1, -1, nodes.shape[2])) * scores
 
@@ -108,12 +110,12 @@ class GraphPool(nn.Module):
 class GraphBranch(nn.Module):
     """One of the two competing branches: a learned master, two mixed layers, a pool of each type between."""
 
-    def __init__(self, size_in: int, size_out: int, temperature: float, share: float) -> None:
+    def __init__(self, size_in: int, size_out: int, temperature: float, ratio: float) -> None:
         super().__init__()
         self.master = nn.Parameter(torch.randn(1, 1, size_in))
         self.first = MixedGraphAttention(size_in, size_out, temperature)
-        self.pool_spectral = GraphPool(size_out, share)
-        self.pool_temporal = GraphPool(size_out, share)
+        self.pool_spectral = GraphPool(size_out, ratio)
+        self.pool_temporal = GraphPool(size_out, ratio)
         self.second = MixedGraphAttention(size_out, size_out, temperature)
         self.drop = nn.Dropout(0.2)
 
@@ -135,7 +137,7 @@ class SpectroTemporalGraph(nn.Module):
         size: D of the nodes.
         hidden: D after the mixed layers; the read-out has five times this size.
         spectral_nodes: their number, fixed by learned positions; temporal nodes may be any number.
-        shares: of nodes kept: spectral, temporal, within the branches.
+        pool_ratios: fractions of nodes kept: spectral, temporal, within the branches.
         temperatures: of attention: spectral, temporal, mixed.
 
     Source:
@@ -148,16 +150,16 @@ class SpectroTemporalGraph(nn.Module):
         size: int,
         hidden: int,
         spectral_nodes: int,
-        shares: tuple[float, float, float],
+        pool_ratios: tuple[float, float, float],
         temperatures: tuple[float, float, float] = (2.0, 2.0, 100.0),
     ) -> None:
         super().__init__()
         self.positions = nn.Parameter(torch.randn(1, spectral_nodes, size))
         self.attend_spectral = GraphAttention(size, size, temperatures[0])
         self.attend_temporal = GraphAttention(size, size, temperatures[1])
-        self.pool_spectral = GraphPool(size, shares[0])
-        self.pool_temporal = GraphPool(size, shares[1])
-        self.branches = nn.ModuleList(GraphBranch(size, hidden, temperatures[2], shares[2]) for _ in range(2))
+        self.pool_spectral = GraphPool(size, pool_ratios[0])
+        self.pool_temporal = GraphPool(size, pool_ratios[1])
+        self.branches = nn.ModuleList(GraphBranch(size, hidden, temperatures[2], pool_ratios[2]) for _ in range(2))
         self.embedding_size = READ_OUTS * hidden
 
     def forward(self, spectral: Tensor, temporal: Tensor) -> Tensor:

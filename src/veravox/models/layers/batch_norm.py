@@ -64,9 +64,9 @@ class _Normalise(torch.autograd.Function):
             return *_differentiable(inputs, weight, gradient, ctx.eps), None
         wide = torch.promote_types(inputs.dtype, torch.float32)
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        rows, told, middle = _rows(inputs), _rows(gradient), mean.to(wide)
+        rows, grad_rows, middle = _rows(inputs), _rows(gradient), mean.to(wide)
         totals = torch.zeros(2, rows.shape[1], dtype=torch.float64)
-        for block, above in _blocks(rows, told):
+        for block, above in _blocks(rows, grad_rows):
             totals[0] += above.sum(dim=0, dtype=wide)
             totals[1] += (block - middle).mul_(above).sum(dim=0)
         total, along = totals[0], totals[1] * scale
@@ -76,7 +76,7 @@ class _Normalise(torch.autograd.Function):
             slope, offset = (-factor * scale * along / len(rows)).to(wide), (-factor * total / len(rows)).to(wide)
             factor = factor.to(wide)
             to_inputs = torch.empty_like(gradient)
-            for block, above, result in _blocks(rows, told, _rows(to_inputs)):
+            for block, above, result in _blocks(rows, grad_rows, _rows(to_inputs)):
                 # offset + above x factor + (x - mean) x slope
                 torch.add(torch.addcmul(offset, above, factor), (block - middle).mul_(slope), out=result)
         to_weight = along.to(weight.dtype) if weight is not None and ctx.needs_input_grad[1] else None

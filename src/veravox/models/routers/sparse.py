@@ -1,4 +1,4 @@
-"""What routers that leave experts out share: noise, and weights of those chosen."""
+"""What routers that leave experts out share: noise, and weights of those selected."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from veravox.models.routers import Router
 
 
 class SparseRouter(Router):
-    """Softmax over the chosen experts' gate logits; exactly 0 elsewhere.
+    """Softmax over the selected experts' gate logits; exactly 0 elsewhere.
 
-    Where one expert is chosen its weight is 1 whatever the gate says; while training, the gate then learns from
+    Where one expert is selected its weight is 1 whatever the gate says; while training, the gate then learns from
     what soft weights would have done with the experts that were run, those not run taken as undecided (logit 0).
 
     Args:
@@ -33,16 +33,16 @@ class SparseRouter(Router):
         self.noise, self.train_all = noise, train_all
 
     @abc.abstractmethod
-    def choose(self, gate_logits: Tensor) -> Tensor:
+    def select(self, gate_logits: Tensor) -> Tensor:
         """Which experts take part, (B, E) boolean, at least one a row."""
 
     def forward(self, gate_logits: Tensor) -> Tensor:
         if self.training and self.noise:
             gate_logits = gate_logits + self.noise * torch.randn_like(gate_logits)
-        chosen = self.choose(gate_logits)
-        weights = gate_logits.masked_fill(~chosen, -torch.inf).softmax(dim=-1)
+        selected = self.select(gate_logits)
+        weights = gate_logits.masked_fill(~selected, -torch.inf).softmax(dim=-1)
         if self.training:
-            alone = chosen.sum(dim=-1, keepdim=True) == 1
+            alone = selected.sum(dim=-1, keepdim=True) == 1
             soft = gate_logits.softmax(dim=-1)
             weights = weights + (soft - soft.detach()).where(alone, 0.0)
         return weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from veravox.models.front_ends.log_mel import hertz_to_mel, mel_to_hertz
+from veravox.audio.mel import mel_spaced
 
 
 def mel_sinc_filters(filters: int, taps: int, sample_rate_hz: int = 16000) -> Tensor:
@@ -17,9 +17,8 @@ def mel_sinc_filters(filters: int, taps: int, sample_rate_hz: int = 16000) -> Te
         Ravanelli and Bengio, Speaker Recognition from Raw Waveform with SincNet, SLT 2018; mel-spaced and
         fixed as in RawNet2 and AASIST.
     """
-    limits = hertz_to_mel(torch.tensor([0.0, sample_rate_hz / 2], dtype=torch.float64))
-    mels = torch.linspace(limits[0].item(), limits[1].item(), filters + 1, dtype=torch.float64)
-    cutoffs = 2.0 * mel_to_hertz(mels) / sample_rate_hz  # as fractions of the Nyquist frequency
+    edges_hz = torch.from_numpy(mel_spaced(filters + 1, 0.0, sample_rate_hz / 2))
+    cutoffs = 2.0 * edges_hz / sample_rate_hz  # as fractions of the Nyquist frequency
     times = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
     low_passes = cutoffs[:, None] * torch.sinc(cutoffs[:, None] * times)
     window = torch.hamming_window(taps, periodic=False, dtype=torch.float64)

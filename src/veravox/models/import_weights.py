@@ -33,8 +33,8 @@ def _graph_attention(theirs: str, ours: str) -> dict[str, str]:
 
 def _node_projection(theirs: str, ours: str) -> dict[str, str]:
     return {
-        **_fields(f"{theirs}.proj_with_att", f"{ours}.project.mixed", LINEAR),
-        **_fields(f"{theirs}.proj_without_att", f"{ours}.project.own", LINEAR),
+        **_fields(f"{theirs}.proj_with_att", f"{ours}.project.proj_attended", LINEAR),
+        **_fields(f"{theirs}.proj_without_att", f"{ours}.project.proj_self", LINEAR),
         **_fields(f"{theirs}.bn", f"{ours}.project.normalise", NORM),
     }
 
@@ -45,12 +45,12 @@ def _mixed_attention(theirs: str, ours: str) -> dict[str, str]:
         f"{theirs}.att_weight22": f"{ours}.weight_spectral",
         f"{theirs}.att_weight12": f"{ours}.weight_across",
         f"{theirs}.att_weightM": f"{ours}.weight_master",
-        **_fields(f"{theirs}.proj_type1", f"{ours}.enter_temporal", LINEAR),
-        **_fields(f"{theirs}.proj_type2", f"{ours}.enter_spectral", LINEAR),
+        **_fields(f"{theirs}.proj_type1", f"{ours}.proj_temporal", LINEAR),
+        **_fields(f"{theirs}.proj_type2", f"{ours}.proj_spectral", LINEAR),
         **_fields(f"{theirs}.att_proj", f"{ours}.pair", LINEAR),
         **_fields(f"{theirs}.att_projM", f"{ours}.pair_master", LINEAR),
-        **_fields(f"{theirs}.proj_with_attM", f"{ours}.mixed_master", LINEAR),
-        **_fields(f"{theirs}.proj_without_attM", f"{ours}.own_master", LINEAR),
+        **_fields(f"{theirs}.proj_with_attM", f"{ours}.proj_attended_master", LINEAR),
+        **_fields(f"{theirs}.proj_without_attM", f"{ours}.proj_self_master", LINEAR),
         **_node_projection(theirs, ours),
     }
 
@@ -59,9 +59,9 @@ def _encoder_block(index: int) -> dict[str, str]:
     theirs, ours = f"encoder.{index}.0", f"encoder.{index}"
     return {
         **(_fields(f"{theirs}.bn1", f"{ours}.discarded", NORM) if index else {}),
-        **_fields(f"{theirs}.conv1", f"{ours}.enter", LINEAR),
+        **_fields(f"{theirs}.conv1", f"{ours}.conv1", LINEAR),
         **_fields(f"{theirs}.bn2", f"{ours}.normalise", NORM),
-        **_fields(f"{theirs}.conv2", f"{ours}.leave", LINEAR),
+        **_fields(f"{theirs}.conv2", f"{ours}.conv2", LINEAR),
         **(_fields(f"{theirs}.conv_downsample", f"{ours}.skip", LINEAR) if index in (0, 2) else {}),
     }
 
@@ -87,18 +87,18 @@ def aasist_names() -> dict[str, str]:
 
 def rawnet2_names() -> dict[str, str]:
     """Names in the checkpoints of the ASVspoof 2021 baseline RawNet2, to names in our `rawnet2`."""
-    names = {**_fields("first_bn", "normalise", NORM), **_fields("bn_before_gru", "before_memory", NORM)}
+    names = {**_fields("first_bn", "normalise", NORM), **_fields("bn_before_gru", "norm_gru", NORM)}
     for index in range(6):
         theirs, ours = f"block{index}.0", f"blocks.{index}"
         if index:
-            names |= _fields(f"{theirs}.bn1", f"{ours}.enter_normalise", NORM)
-        names |= _fields(f"{theirs}.conv1", f"{ours}.enter", LINEAR)
-        names |= _fields(f"{theirs}.bn2", f"{ours}.normalise", NORM)
-        names |= _fields(f"{theirs}.conv2", f"{ours}.leave", LINEAR)
+            names |= _fields(f"{theirs}.bn1", f"{ours}.norm1", NORM)
+        names |= _fields(f"{theirs}.conv1", f"{ours}.conv1", LINEAR)
+        names |= _fields(f"{theirs}.bn2", f"{ours}.norm2", NORM)
+        names |= _fields(f"{theirs}.conv2", f"{ours}.conv2", LINEAR)
         names |= _fields(f"fc_attention{index}.0", f"{ours}.scale", LINEAR)
     names |= _fields("block2.0.conv_downsample", "blocks.2.skip", LINEAR)
     for layer in range(3):
-        names |= {f"gru.{part}_l{layer}": f"memory.{part}_l{layer}" for part in RECURRENT}
+        names |= {f"gru.{part}_l{layer}": f"gru.{part}_l{layer}" for part in RECURRENT}
     return names | _fields("fc1_gru", "embed", LINEAR) | _fields("fc2_gru", "head", LINEAR)
 
 

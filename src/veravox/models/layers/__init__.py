@@ -1,0 +1,1 @@
+"""Layers that several front ends and experts share; nothing here is registered."""
