@@ -329,7 +329,7 @@ def test_a_calibration_fitted_on_calibrated_scores_gives_the_same_scores_from_so
     names = [write(tmp_path, f"{i}.wav", speech_like(0.8 + i / 10, RATE, seed=i)) for i in range(3)]
     rows, _ = score(*names)
     before = [row["score"] for row in rows.values()]
-    fitted = FittedCalibration(Calibration(3.0, 1.0), of_ratios=True)
+    fitted = FittedCalibration(Calibration(3.0, 1.0), fitted_on_llr=True)
     fitted.write(tmp_path / "calibration.json")
     rows, _ = score(*names, "--calibration", tmp_path / "calibration.json")
     assert [row["score"] for row in rows.values()] == pytest.approx([3.0 * value + 1.0 for value in before])

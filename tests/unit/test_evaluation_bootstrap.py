@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from veravox.errors import EvaluationError
 from veravox.evaluation import Interval, OperatingPoints, bootstrap_interval, compare, mcnemar
-from veravox.evaluation.bootstrap import SortedTrials, draws
+from veravox.evaluation.metrics.bootstrap import SortedTrials, draws
 
 TRIALS = st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.integers(0, 3)), min_size=2, max_size=20)
 

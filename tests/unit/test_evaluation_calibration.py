@@ -20,9 +20,9 @@ from veravox.evaluation import (
     fit_affine,
     fit_calibration,
     fit_fusion,
-    likelihood,
     min_cllr,
 )
+from veravox.evaluation.metrics import likelihood
 from veravox.tables import Protocol, Scores
 
 TIED = st.lists(st.integers(-4, 4).map(lambda value: value / 2), min_size=1, max_size=10)

@@ -23,7 +23,7 @@ from veravox.evaluation import (
     min_tdcf,
     official_t_eer,
     read_asv_scores,
-    read_foreign_scores,
+    read_external_scores,
     read_key,
     t_eer,
 )
@@ -249,7 +249,7 @@ def test_published_costs_come_out_to_every_printed_digit(material):
     }
     for system, (polarity, column, eer, tdcf) in printed.items():
         path = material / f"scores/{system}.scores.txt"
-        joined = read_foreign_scores(path, polarity, score_column=column).align(key)
+        joined = read_external_scores(path, polarity, score_column=column).align(key)
         is_bona_fide = (joined["label"] == "bonafide").to_numpy()
         scores = joined["score"].to_numpy()
         digits = len(eer.partition(".")[2]) - 1

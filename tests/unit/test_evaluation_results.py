@@ -17,7 +17,7 @@ from veravox.evaluation import (
     FittedCalibration,
     Fusion,
     Interval,
-    Terms,
+    MetricSettings,
     auc,
     calibrate,
     cllr,
@@ -33,7 +33,7 @@ from veravox.evaluation import (
     restrict,
     write_report,
 )
-from veravox.evaluation.summary import remarks
+from veravox.evaluation.tables.summary import remarks
 from veravox.tables import Protocol, Scores
 
 
@@ -123,7 +123,7 @@ def test_attacks_stand_against_all_bona_fide_or_those_of_their_domain():
     found = evaluate(scores, protocol, by=["attack_id"])
     for part in found.groups["attack_id"]:
         condition = (pl.col("attack_id") == part.name) | (pl.col("label") == "bonafide")
-        assert part.figures["eer"].value == rate(scores, protocol, condition)
+        assert part.estimates["eer"].value == rate(scores, protocol, condition)
         assert (part.side, part.bona_fide, part.note) == ("spoof", 80, "against all 80 bona fide")
     one_domain = protocol.with_frame(
         protocol.frame.with_columns(
@@ -133,7 +133,7 @@ def test_attacks_stand_against_all_bona_fide_or_those_of_their_domain():
     same = evaluate(scores, one_domain, by=["attack_id"], against="domain")
     for part in same.groups["attack_id"]:
         domain = part.name.removeprefix("A-")
-        assert part.figures["eer"].value == rate(scores, protocol, pl.col("domain") == domain)
+        assert part.estimates["eer"].value == rate(scores, protocol, pl.col("domain") == domain)
         assert part.note == "against 40 bona fide of the same domain"
 
 
@@ -142,11 +142,11 @@ def test_a_column_of_both_classes_divides_both_and_several_columns_cross():
     found = evaluate(scores, protocol, by=["codec", ("domain", "codec"), "domain,codec"])
     assert list(found.groups) == ["codec", "domain,codec"]
     mp3 = next(part for part in found.groups["codec"] if part.name == "mp3")
-    assert mp3.figures["eer"].value == rate(scores, protocol, pl.col("codec") == "mp3")
+    assert mp3.estimates["eer"].value == rate(scores, protocol, pl.col("codec") == "mp3")
     crossed = {part.name: part for part in found.groups["domain,codec"]}
     assert set(crossed) == {"phone, mp3", "phone, flac", "studio, mp3", "studio, flac"}
     condition = (pl.col("codec") == "flac") & (pl.col("domain") == "phone")
-    assert crossed["phone, flac"].figures["auc"].value == rate(scores, protocol, condition, auc)
+    assert crossed["phone, flac"].estimates["auc"].value == rate(scores, protocol, condition, auc)
     assert sum(part.bona_fide + part.spoof for part in found.groups["domain,codec"]) == len(protocol)
 
 
@@ -167,9 +167,9 @@ def test_a_group_of_one_class_tells_only_the_share_decided_rightly():
     parts = {part.name: part for part in found.groups["source"]}
     frame = scores.align(sources)
     passed = frame.filter(pl.col("source") == "bonafidemp3")["score"] >= 0
-    assert list(parts["bonafidemp3"].figures) == ["tnr"]
-    assert parts["bonafidemp3"].figures["tnr"].value == pytest.approx(passed.mean())
-    assert list(parts["spoofmp3"].figures) == ["tpr"]
+    assert list(parts["bonafidemp3"].estimates) == ["tnr"]
+    assert parts["bonafidemp3"].estimates["tnr"].value == pytest.approx(passed.mean())
+    assert list(parts["spoofmp3"].estimates) == ["tpr"]
 
 
 def test_macro_is_the_mean_of_datasets_and_pooled_is_all_their_trials():
@@ -178,8 +178,8 @@ def test_macro_is_the_mean_of_datasets_and_pooled_is_all_their_trials():
     pool = found.pools[0]
     rates = [rate(scores, protocol, pl.col("domain") == name) for name in ("studio", "phone")]
     assert pool.macro["eer"].value == pytest.approx(np.mean(rates))
-    assert pool.pooled.figures["eer"].value == found.eer
-    assert pool.macro["eer"].value != pool.pooled.figures["eer"].value
+    assert pool.pooled.estimates["eer"].value == found.eer
+    assert pool.macro["eer"].value != pool.pooled.estimates["eer"].value
     assert pool.macro["eer"].low <= pool.macro["eer"].value <= pool.macro["eer"].high
     assert found.pools[1].macro["eer"].value == pool.macro["eer"].value
 
@@ -233,16 +233,16 @@ def test_operating_points_are_named_and_kept():
     assert found["tnr"].value >= 0.95
     assert found["tpr@false-alarm=0.05"].value >= 0.95
     assert found.operating_points["0.5"] == ("a threshold of 0.5", 0.5)
-    assert "tpr@min-dcf" in found.whole.figures
+    assert "tpr@min-dcf" in found.whole.estimates
 
 
 def test_intervals_hold_every_figure_and_follow_the_clusters():
     scores, protocol = make()
     found = evaluate(scores, protocol, by=["attack_id"], bootstrap=60, cluster="speaker_id", llr=True)
-    for name, figure in found.whole.figures.items():
-        assert figure.low <= figure.high, name
-        assert figure.low - 0.05 <= figure.value <= figure.high + 0.05, name
-    assert found.groups["attack_id"][0].figures["eer"].low is not None
+    for name, estimate in found.whole.estimates.items():
+        assert estimate.low <= estimate.high, name
+        assert estimate.low - 0.05 <= estimate.value <= estimate.high + 0.05, name
+    assert found.groups["attack_id"][0].estimates["eer"].low is not None
     assert found.settings["bootstrap"] == {"rounds": 60, "unit": "speaker_id", "confidence": 0.95, "seed": 0}
     again = evaluate(scores, protocol, bootstrap=60, cluster="speaker_id", llr=True)
     assert again["eer"] == found["eer"]
@@ -365,7 +365,7 @@ def test_a_comparison_goes_by_the_terms_that_were_asked_for():
     scores, protocol = make(600)
     other = second_of(scores, protocol)
     cost = DetectionCost(0.5, 1.0, 1.0)
-    found = compare_scores(scores, other, protocol, "min_dcf", rounds=20, terms=Terms(cost))
+    found = compare_scores(scores, other, protocol, "min_dcf", rounds=20, settings=MetricSettings(cost))
     assert found.values == tuple(evaluate(one, protocol, cost=cost).min_dcf for one in (scores, other))
     assert "points" not in found.conclusion
     assert f"{abs(found.difference):.4f}" in found.conclusion
@@ -395,7 +395,7 @@ def test_tandem_figures_come_with_speaker_verification_scores():
     found = evaluate(scores, protocol, asv=asv, joint=asv, metrics=["min_tdcf", "min_tdcf_legacy", "t_eer"])
     assert 0 < found.min_tdcf_legacy < found.min_tdcf <= 1
     assert 0 < found.t_eer < 0.5
-    assert 0 < found.extras["a_dcf"] <= 1
+    assert 0 < found["a_dcf"].value <= 1
 
 
 def test_joint_and_tandem_figures_have_intervals_that_come_again_with_the_seed(tmp_path):

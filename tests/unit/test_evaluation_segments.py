@@ -15,8 +15,8 @@ from veravox.evaluation import (
     segment_equal_error_rate,
     with_windows,
 )
-from veravox.evaluation.other_figures import Resampling, segment_figures
-from veravox.evaluation.segments import range_stretches, segment_stretches
+from veravox.evaluation.auxiliary import Resampling, segment_estimates
+from veravox.evaluation.metrics.segments import range_stretches, segment_stretches
 from veravox.tables import Scores, Segments
 
 
@@ -160,22 +160,22 @@ def alike(utterances=24, pieces=40, shift=1.5):
     return windows_of(windows), segments_of(segments)
 
 
-def width(figure):
-    return figure.high - figure.low
+def width(estimate):
+    return estimate.high - estimate.low
 
 
 def test_intervals_hold_the_rates_and_come_again_with_the_seed():
     windows, segments = alike()
-    found, again, other = (segment_figures(windows, segments, Resampling(100, 0.95, seed)) for seed in (1, 1, 2))
+    found, again, other = (segment_estimates(windows, segments, Resampling(100, 0.95, seed)) for seed in (1, 1, 2))
     assert found == again != other
     assert found["segment_eer"].value == segment_equal_error_rate(windows, segments)
     assert found["range_eer"].value == range_equal_error_rate(windows, segments)
-    assert all(figure.low < figure.value < figure.high for figure in found.values())
+    assert all(estimate.low < estimate.value < estimate.high for estimate in found.values())
 
 
 def test_drawing_whole_utterances_widens_the_interval_when_their_windows_are_alike():
     windows, segments = alike()
-    whole = segment_figures(windows, segments, Resampling(200), resolution_s=0.1)
+    whole = segment_estimates(windows, segments, Resampling(200), resolution_s=0.1)
     middles = windows.with_columns(fake=pl.col("start_s") > 1.95)  # a segment is a window here
     spoof, bona_fide = (middles.filter(pl.col("fake") == kind)["score"].to_numpy() for kind in (True, False))
     alone = bootstrap_interval(bona_fide, spoof, rounds=200)
@@ -189,8 +189,8 @@ def test_drawing_clusters_widens_the_interval_when_their_utterances_are_alike():
     fakes = [(f"{name}-{copy}", *rest) for name, *rest in segments.frame.rows() for copy in range(10)]
     sources = {name: name.partition("-")[0] for name, *_ in fakes}
     many, labels = windows_of(rows), segments_of(fakes)
-    by_utterance = segment_figures(many, labels, Resampling(100))
-    by_source = segment_figures(many, labels, Resampling(100), sources)
+    by_utterance = segment_estimates(many, labels, Resampling(100))
+    by_source = segment_estimates(many, labels, Resampling(100), sources)
     for name in by_source:
         assert width(by_source[name]) > 2 * width(by_utterance[name])
 
@@ -198,6 +198,6 @@ def test_drawing_clusters_widens_the_interval_when_their_utterances_are_alike():
 def test_what_cannot_be_resampled_is_refused():
     windows, segments = alike(3)
     with pytest.raises(EvaluationError, match="one cluster"):
-        segment_figures(windows, segments, Resampling(5), dict.fromkeys(["u0", "u1", "u2"], "all"))
+        segment_estimates(windows, segments, Resampling(5), dict.fromkeys(["u0", "u1", "u2"], "all"))
     with pytest.raises(EvaluationError, match=r"1 utterances .* first 'u2'"):
-        segment_figures(windows, segments, Resampling(5), {"u0": "a", "u1": "b"})
+        segment_estimates(windows, segments, Resampling(5), {"u0": "a", "u1": "b"})

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from veravox.errors import EvaluationError
 from veravox.evaluation import Grid, GridCell, Run, accuracy_grid, collect, equal_error_rate, results_grid
-from veravox.evaluation.grid import latex_text
+from veravox.evaluation.tables.grid import latex_text
 from veravox.tables import Protocol
 
 

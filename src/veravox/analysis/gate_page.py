@@ -10,7 +10,7 @@ import numpy as np
 
 from veravox import __version__
 from veravox.analysis.gates import GateReport
-from veravox.evaluation.plots import CYCLE, as_png, canvas
+from veravox.evaluation.tables.plots import CYCLE, as_png, canvas
 from veravox.files import write_bytes, write_json, write_text
 from veravox.pages import Cell, Html, Section, cards, join, notice, page, paragraph, picture, table
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from veravox.analysis.landscape import Landscape
-from veravox.evaluation.plots import CYCLE, as_png, canvas
+from veravox.evaluation.tables.plots import CYCLE, as_png, canvas
 
 TITLES = {
     "one_step": "sharpness: rise of the loss in one step",

@@ -80,7 +80,7 @@ _HOMES = {
     "read_segments": "partialspoof",
     "scan": "checking.scan",
     "check": "checking.check",
-    "Report": "checking.report",
+    "Report": "checking.findings",
     "Mix": "mixing.spec",
     "make_mix": "mixing.mix",
     "named_mixes": "mixing.spec",

@@ -6,8 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from veravox.evaluation.bootstrap import Interval, bootstrap_interval
-    from veravox.evaluation.calibrating import CalibrationResult, calibrate
+    from veravox.evaluation.asv_scores import read_asv_scores
     from veravox.evaluation.calibration import (
         FittedCalibration,
         cross_calibrate,
@@ -16,19 +15,18 @@ if TYPE_CHECKING:
         fit_on,
         thresholds_by_rule,
     )
+    from veravox.evaluation.calibration_report import CalibrationResult, calibrate
     from veravox.evaluation.comparison import Comparison, McNemar, compare, mcnemar
-    from veravox.evaluation.detection_cost import DetectionCost, act_dcf, min_dcf
+    from veravox.evaluation.estimates import Trials
     from veravox.evaluation.evaluator import compare_scores, evaluate
-    from veravox.evaluation.foreign import read_asv_scores, read_foreign_scores, read_key, read_scores
     from veravox.evaluation.fusion import Fusion, cross_fuse, fit_fusion, is_fusion
-    from veravox.evaluation.grid import Grid, GridCell
     from veravox.evaluation.groups import pools_from_text, restrict
-    from veravox.evaluation.likelihood import calibration_error, cllr, min_cllr
-    from veravox.evaluation.measuring import Trials
-    from veravox.evaluation.metrics import METRICS, Terms
-    from veravox.evaluation.official import official_t_eer
-    from veravox.evaluation.paper_tables import Results, Run, accuracy_grid, collect, results_grid
-    from veravox.evaluation.rates import (
+    from veravox.evaluation.metrics.bootstrap import Interval, bootstrap_interval
+    from veravox.evaluation.metrics.catalogue import METRICS, MetricSettings
+    from veravox.evaluation.metrics.detection_cost import DetectionCost, act_dcf, min_dcf
+    from veravox.evaluation.metrics.likelihood import calibration_error, cllr, min_cllr
+    from veravox.evaluation.metrics.official_t_eer import official_t_eer
+    from veravox.evaluation.metrics.rates import (
         Decisions,
         OperatingPoints,
         auc,
@@ -37,77 +35,89 @@ if TYPE_CHECKING:
         equal_error_threshold,
         partial_auc,
     )
-    from veravox.evaluation.report import write_report
-    from veravox.evaluation.results import Evaluation, Figure, Part, Pool
-    from veravox.evaluation.segments import range_equal_error_rate, segment_equal_error_rate, with_windows
-    from veravox.evaluation.tandem import AsvRates, AsvScores, JointCost, TandemCost, a_dcf, min_tdcf, t_eer
+    from veravox.evaluation.metrics.segments import range_equal_error_rate, segment_equal_error_rate, with_windows
+    from veravox.evaluation.metrics.tandem import (
+        AsvRates,
+        AsvScores,
+        JointCost,
+        TandemCost,
+        a_dcf,
+        min_tdcf,
+        t_eer,
+    )
+    from veravox.evaluation.results import Estimate, Evaluation, GroupResult, Pool
+    from veravox.evaluation.tables.evaluation_page import write_report
+    from veravox.evaluation.tables.grid import Grid, GridCell
+    from veravox.evaluation.tables.paper_tables import Results, Run, accuracy_grid, collect, results_grid
+    from veravox.tables.external_scores import read_external_scores, read_scores
+    from veravox.tables.keys import read_key
 
 _HOMES = {
-    "AsvRates": "tandem",
-    "AsvScores": "tandem",
-    "CalibrationResult": "calibrating",
-    "Comparison": "comparison",
-    "Decisions": "rates",
-    "DetectionCost": "detection_cost",
-    "Evaluation": "results",
-    "Figure": "results",
-    "FittedCalibration": "calibration",
-    "Fusion": "fusion",
-    "Grid": "grid",
-    "GridCell": "grid",
-    "Interval": "bootstrap",
-    "JointCost": "tandem",
-    "METRICS": "metrics",
-    "McNemar": "comparison",
-    "OperatingPoints": "rates",
-    "Part": "results",
-    "Pool": "results",
-    "Results": "paper_tables",
-    "Run": "paper_tables",
-    "TandemCost": "tandem",
-    "Terms": "metrics",
-    "Trials": "measuring",
-    "a_dcf": "tandem",
-    "accuracy_grid": "paper_tables",
-    "act_dcf": "detection_cost",
-    "auc": "rates",
-    "bootstrap_interval": "bootstrap",
-    "calibrate": "calibrating",
-    "calibration_error": "likelihood",
-    "cllr": "likelihood",
-    "collect": "paper_tables",
-    "compare": "comparison",
-    "compare_scores": "evaluator",
-    "cross_calibrate": "calibration",
-    "cross_fuse": "fusion",
-    "decisions": "rates",
-    "equal_error_rate": "rates",
-    "equal_error_threshold": "rates",
-    "evaluate": "evaluator",
-    "fit_affine": "calibration",
-    "fit_calibration": "calibration",
-    "fit_fusion": "fusion",
-    "fit_on": "calibration",
-    "is_fusion": "fusion",
-    "mcnemar": "comparison",
-    "min_cllr": "likelihood",
-    "min_dcf": "detection_cost",
-    "min_tdcf": "tandem",
-    "official_t_eer": "official",
-    "partial_auc": "rates",
-    "pools_from_text": "groups",
-    "range_equal_error_rate": "segments",
-    "read_asv_scores": "foreign",
-    "read_foreign_scores": "foreign",
-    "read_key": "foreign",
-    "read_scores": "foreign",
-    "restrict": "groups",
-    "results_grid": "paper_tables",
-    "segment_equal_error_rate": "segments",
-    "t_eer": "tandem",
-    "thresholds_by_rule": "calibration",
-    "with_windows": "segments",
-    "write_report": "report",
+    "AsvRates": "evaluation.metrics.tandem",
+    "AsvScores": "evaluation.metrics.tandem",
+    "CalibrationResult": "evaluation.calibration_report",
+    "Comparison": "evaluation.comparison",
+    "Decisions": "evaluation.metrics.rates",
+    "DetectionCost": "evaluation.metrics.detection_cost",
+    "Estimate": "evaluation.results",
+    "Evaluation": "evaluation.results",
+    "FittedCalibration": "evaluation.calibration",
+    "Fusion": "evaluation.fusion",
+    "Grid": "evaluation.tables.grid",
+    "GridCell": "evaluation.tables.grid",
+    "GroupResult": "evaluation.results",
+    "Interval": "evaluation.metrics.bootstrap",
+    "JointCost": "evaluation.metrics.tandem",
+    "METRICS": "evaluation.metrics.catalogue",
+    "McNemar": "evaluation.comparison",
+    "MetricSettings": "evaluation.metrics.catalogue",
+    "OperatingPoints": "evaluation.metrics.rates",
+    "Pool": "evaluation.results",
+    "Results": "evaluation.tables.paper_tables",
+    "Run": "evaluation.tables.paper_tables",
+    "TandemCost": "evaluation.metrics.tandem",
+    "Trials": "evaluation.estimates",
+    "a_dcf": "evaluation.metrics.tandem",
+    "accuracy_grid": "evaluation.tables.paper_tables",
+    "act_dcf": "evaluation.metrics.detection_cost",
+    "auc": "evaluation.metrics.rates",
+    "bootstrap_interval": "evaluation.metrics.bootstrap",
+    "calibrate": "evaluation.calibration_report",
+    "calibration_error": "evaluation.metrics.likelihood",
+    "cllr": "evaluation.metrics.likelihood",
+    "collect": "evaluation.tables.paper_tables",
+    "compare": "evaluation.comparison",
+    "compare_scores": "evaluation.evaluator",
+    "cross_calibrate": "evaluation.calibration",
+    "cross_fuse": "evaluation.fusion",
+    "decisions": "evaluation.metrics.rates",
+    "equal_error_rate": "evaluation.metrics.rates",
+    "equal_error_threshold": "evaluation.metrics.rates",
+    "evaluate": "evaluation.evaluator",
+    "fit_affine": "evaluation.calibration",
+    "fit_calibration": "evaluation.calibration",
+    "fit_fusion": "evaluation.fusion",
+    "fit_on": "evaluation.calibration",
+    "is_fusion": "evaluation.fusion",
+    "mcnemar": "evaluation.comparison",
+    "min_cllr": "evaluation.metrics.likelihood",
+    "min_dcf": "evaluation.metrics.detection_cost",
+    "min_tdcf": "evaluation.metrics.tandem",
+    "official_t_eer": "evaluation.metrics.official_t_eer",
+    "partial_auc": "evaluation.metrics.rates",
+    "pools_from_text": "evaluation.groups",
+    "range_equal_error_rate": "evaluation.metrics.segments",
+    "read_asv_scores": "evaluation.asv_scores",
+    "read_external_scores": "tables.external_scores",
+    "read_key": "tables.keys",
+    "read_scores": "tables.external_scores",
+    "restrict": "evaluation.groups",
+    "results_grid": "evaluation.tables.paper_tables",
+    "segment_equal_error_rate": "evaluation.metrics.segments",
+    "t_eer": "evaluation.metrics.tandem",
+    "thresholds_by_rule": "evaluation.calibration",
+    "with_windows": "evaluation.metrics.segments",
+    "write_report": "evaluation.tables.evaluation_page",
 }
 
 __all__ = [
@@ -118,22 +128,22 @@ __all__ = [
     "Comparison",
     "Decisions",
     "DetectionCost",
+    "Estimate",
     "Evaluation",
-    "Figure",
     "FittedCalibration",
     "Fusion",
     "Grid",
     "GridCell",
+    "GroupResult",
     "Interval",
     "JointCost",
     "McNemar",
+    "MetricSettings",
     "OperatingPoints",
-    "Part",
     "Pool",
     "Results",
     "Run",
     "TandemCost",
-    "Terms",
     "Trials",
     "a_dcf",
     "accuracy_grid",
@@ -166,7 +176,7 @@ __all__ = [
     "pools_from_text",
     "range_equal_error_rate",
     "read_asv_scores",
-    "read_foreign_scores",
+    "read_external_scores",
     "read_key",
     "read_scores",
     "restrict",
@@ -181,7 +191,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(f"veravox.evaluation.{_HOMES[name]}"), name)
+        return getattr(importlib.import_module(f"veravox.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'veravox.evaluation' has no attribute {name!r}")
 
 

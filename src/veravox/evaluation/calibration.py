@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from veravox.errors import EvaluationError, ScoringError
-from veravox.evaluation.detection_cost import ASVSPOOF5_COST, DetectionCost
-from veravox.evaluation.rates import Floats, OperatingPoints, finite_scores
+from veravox.evaluation.metrics.detection_cost import ASVSPOOF5_COST, DetectionCost
+from veravox.evaluation.metrics.rates import Floats, OperatingPoints, finite_scores
 from veravox.files import write_json
 from veravox.tables import BONA_FIDE, Calibration, Protocol, Scores, standard_label
 
@@ -388,7 +388,7 @@ def _hashes(names: Iterable[str]) -> set[str]:
     return {blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() for name in names}
 
 
-def refuse_same(sketch: Sequence[str], utterance_ids: Iterable[str], fitted_on: str) -> None:
+def check_disjoint(sketch: Sequence[str], utterance_ids: Iterable[str], fitted_on: str) -> None:
     """Check that trials to report on are not those of a fit, by its fingerprint.
 
     Raises:
@@ -409,12 +409,12 @@ class FittedCalibration:
     Args:
         calibration: from the scores of the fit to log-likelihood ratios.
         trials: fingerprint of the trials of the fit.
-        of_ratios: whether the scores of the fit were log-likelihood ratios already, not raw logits.
+        fitted_on_llr: whether the scores of the fit were log-likelihood ratios already, not raw logits.
     """
 
     calibration: Calibration
     trials: tuple[str, ...] = ()
-    of_ratios: bool = False
+    fitted_on_llr: bool = False
 
     def after(self, own: Calibration | None) -> Calibration:
         """What this fit makes of a detector's raw logits, given the detector's own calibration.
@@ -422,7 +422,7 @@ class FittedCalibration:
         Raises:
             EvaluationError: if it was fitted on calibrated scores, and the detector has no calibration.
         """
-        if not self.of_ratios:
+        if not self.fitted_on_llr:
             return self.calibration
         if own is None:
             raise EvaluationError(
@@ -432,17 +432,17 @@ class FittedCalibration:
         found = self.calibration
         return replace(found, scale=found.scale * own.scale, offset=found.scale * own.offset + found.offset)
 
-    def refuse_same(self, utterance_ids: Iterable[str]) -> None:
+    def check_disjoint(self, utterance_ids: Iterable[str]) -> None:
         """Check that trials to report on are not those of the fit.
 
         Raises:
             EvaluationError: naming the share that is the same.
         """
-        refuse_same(self.trials, utterance_ids, self.calibration.fitted_on)
+        check_disjoint(self.trials, utterance_ids, self.calibration.fitted_on)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""
-        content = {"calibration": self.calibration.to_dict(), "of_ratios": self.of_ratios}
+        content = {"calibration": self.calibration.to_dict(), "of_ratios": self.fitted_on_llr}
         write_json(path, {"schema": 1, **content, "trials": list(self.trials)})
 
     @classmethod

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from veravox.evaluation.bootstrap import Interval, SortedTrials, draws
-from veravox.evaluation.rates import Floats, OperatingPoints
+from veravox.evaluation.metrics.bootstrap import Interval, SortedTrials, draws
+from veravox.evaluation.metrics.rates import Floats, OperatingPoints
 
 
 @dataclass(frozen=True)

@@ -11,27 +11,33 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from veravox.errors import EvaluationError
-from veravox.evaluation.bootstrap import FEW_CLUSTERS
+from veravox.evaluation.auxiliary import joint_estimates, segment_estimates
 from veravox.evaluation.calibration import FittedCalibration, are_ratios, cross_calibrate
 from veravox.evaluation.comparison import Comparison, compare
-from veravox.evaluation.detection_cost import DetectionCost
-from veravox.evaluation.groups import Group, group_by, pools_of
-from veravox.evaluation.measuring import Plan, Trials, macro_figures, measure
-from veravox.evaluation.metrics import DECISION_METRICS, METRICS, Terms, choose, threshold_at
-from veravox.evaluation.other_figures import Resampling, joint_figures, segment_figures
-from veravox.evaluation.rates import EerForm, OperatingPoints
-from veravox.evaluation.results import Evaluation, Figure, Part, Pool
-from veravox.evaluation.tandem import AsvPoint, AsvScores, TandemCost
+from veravox.evaluation.estimates import GroupEstimates, MetricPlan, Resampling, Trials, macro_estimates, measure
+from veravox.evaluation.groups import Group, PoolMembers, group_by, pools_of
+from veravox.evaluation.metrics.bootstrap import FEW_CLUSTERS
+from veravox.evaluation.metrics.catalogue import (
+    DECISION_METRICS,
+    METRICS,
+    MetricSettings,
+    select_metrics,
+    threshold_at,
+)
+from veravox.evaluation.metrics.detection_cost import DetectionCost
+from veravox.evaluation.metrics.rates import EerForm, OperatingPoints
+from veravox.evaluation.metrics.tandem import AsvPoint, AsvScores, TandemCost
+from veravox.evaluation.results import Estimate, Evaluation, Pool
 from veravox.tables import Calibration, Protocol, Scores, Segments
 
 AnyCalibration = Calibration | FittedCalibration | None
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """Trials with the scores that are judged, and what they were resampled and calibrated by."""
+class _JudgedTrials:
+    """Joined trials with the scores that are evaluated, their clusters, and how they were calibrated."""
 
-    trials: Trials
+    joined: Trials
     clusters: list[str] | None
     calibration: Calibration | None
     llr: bool
@@ -102,16 +108,16 @@ def evaluate(
         EvaluationError: if a class, column, value or metric is missing or unknown, or the calibration was fitted
             on these trials.
     """
-    ready = _prepare(scores, protocol, cluster, calibration, cross_validate, llr, seed)
-    trials, points = ready.trials, ready.trials.points
-    terms = Terms(
+    trials = _judged_trials(scores, protocol, cluster, calibration, cross_validate, llr, seed)
+    resampling = Resampling(bootstrap, confidence, seed)
+    settings = MetricSettings(
         cost or DetectionCost(),
         tandem or TandemCost(),
         asv,
         eer_form,
         max_false_alarm_rate,
-        ready.calibration,
-        ready.llr,
+        trials.calibration,
+        trials.llr,
         asv_point,
     )
     if asv is not None:
@@ -120,65 +126,73 @@ def evaluate(
         raise EvaluationError(
             "the operating point 'bayes' needs one calibration; a cross-validated one differs by fold"
         )
-    operating_points = _operating_points(at or (["stored"] if ready.calibration else ["eer"]), points, terms)
-    chosen, not_computed = choose(metrics, terms)
-    decisions = [name for name in DECISION_METRICS if metrics is None or name in metrics]
-    thresholds = {name: threshold for name, (_, threshold) in operating_points.items()}
-    plan = Plan(chosen, decisions, thresholds, terms, all_groups=metrics is not None)
-    whole = Group("", trials.name, np.arange(len(trials.scores)))
-    groups = {
-        group.column: some for some in (group_by(trials.frame, one, against) for one in by) for group in some[:1]
-    }
-    named = pools_of(trials.frame, pools, pool_column) if pools else []
-    everything = [whole, *(g for some in groups.values() for g in some)]
-    everything += [group for pool in named for group in (*pool.datasets, pool.together)]
-    found = measure(everything, trials, plan, bootstrap, ready.clusters, confidence, seed, progress)
-    results = tuple(
-        Pool(
-            pool.name,
-            tuple(found[dataset].part for dataset in pool.datasets),
-            macro_figures([found[dataset] for dataset in pool.datasets], confidence),
-            found[pool.together].part,
-        )
-        for pool in named
+    operating_points = _operating_points(
+        at or (["stored"] if trials.calibration else ["eer"]), trials.joined.points, settings
     )
-    how = Resampling(bootstrap, confidence, seed)
-    extras = _extras(scores, ready, joint, segments, resolution_s, eer_form, how)
-    settings = _settings(terms, ready, against, cross_validate)
-    settings["bootstrap"] = {
-        "rounds": bootstrap,
-        "unit": cluster or "trials",
-        "confidence": confidence,
-        "seed": seed,
-    }
+    plan, not_computed = _plan(metrics, operating_points, settings)
+    whole, groups, pool_members = _groups(trials.joined, by, against, pools, pool_column)
+    every_group = [whole, *(group for column in groups.values() for group in column)]
+    every_group += [group for pool in pool_members for group in (*pool.datasets, pool.together)]
+    measured = measure(every_group, trials.joined, plan, resampling, trials.clusters, progress)
+    pool_results = tuple(_pool(members, measured, confidence) for members in pool_members)
     return Evaluation(
-        name=trials.name,
-        whole=found[whole].part,
-        groups={column: tuple(found[group].part for group in some) for column, some in groups.items()},
-        extras={name: figure.value for name, figure in extras.items()},
-        extra_intervals={
-            name: (f.low, f.high) for name, f in extras.items() if f.low is not None and f.high is not None
-        },
-        pools=results,
+        name=trials.joined.name,
+        whole=measured[whole].result,
+        groups={column: tuple(measured[group].result for group in listed) for column, listed in groups.items()},
+        auxiliary=_auxiliary(scores, trials, joint, segments, resolution_s, eer_form, resampling),
+        pools=pool_results,
         operating_points=operating_points,
         not_computed=not_computed,
-        warnings=tuple(_warnings(points, ready.clusters, cluster, results, bootstrap)),
-        settings=settings,
-        points=points,
-        ratio_points=_ratio_points(ready),
+        warnings=tuple(_warnings(trials, cluster, pool_results, bootstrap)),
+        settings=_settings_in_words(settings, trials, against, cross_validate, resampling, cluster),
+        points=trials.joined.points,
+        ratio_points=_ratio_points(trials),
     )
 
 
-def _extras(
+def _plan(
+    metrics: Sequence[str] | None, operating_points: Mapping[str, tuple[str, float]], settings: MetricSettings
+) -> tuple[MetricPlan, dict[str, str]]:
+    """What to compute for every group, and why the rest is not computed."""
+    selected, not_computed = select_metrics(metrics, settings)
+    decisions = [name for name in DECISION_METRICS if metrics is None or name in metrics]
+    thresholds = {name: threshold for name, (_, threshold) in operating_points.items()}
+    return MetricPlan(selected, decisions, thresholds, settings, all_groups=metrics is not None), not_computed
+
+
+def _groups(
+    trials: Trials,
+    by: Sequence[str | Sequence[str]],
+    against: str,
+    pools: Mapping[str, Sequence[str]] | None,
+    pool_column: str,
+) -> tuple[Group, dict[str, list[Group]], list[PoolMembers]]:
+    """All trials as one group, the groups of each column, and the pools."""
+    whole = Group("", trials.name, np.arange(len(trials.scores)))
+    listed = [group_by(trials.frame, columns, against) for columns in by]
+    pool_members = pools_of(trials.frame, pools, pool_column) if pools else []
+    return whole, {groups[0].column: groups for groups in listed if groups}, pool_members
+
+
+def _pool(members: PoolMembers, measured: Mapping[Group, GroupEstimates], confidence: float) -> Pool:
+    return Pool(
+        members.name,
+        tuple(measured[dataset].result for dataset in members.datasets),
+        macro_estimates([measured[dataset] for dataset in members.datasets], confidence),
+        measured[members.together].result,
+    )
+
+
+def _auxiliary(
     scores: Scores | ArrayLike,
-    ready: _Prepared,
+    trials: _JudgedTrials,
     joint: AsvScores | None,
     segments: Segments | None,
     resolution_s: float,
     form: EerForm,
-    how: Resampling,
-) -> dict[str, Figure]:
-    found = joint_figures(joint, how) if joint is not None else {}
+    resampling: Resampling,
+) -> dict[str, Estimate]:
+    estimates = joint_estimates(joint, resampling) if joint is not None else {}
     if segments is not None:
         windows = scores.windows if isinstance(scores, Scores) else None
         if windows is None:
@@ -186,14 +200,14 @@ def _extras(
                 "segments are judged by the scores of windows, which are not there: score --windows"
             )
         clusters = None
-        if ready.clusters is not None:
-            names = ready.trials.frame["utterance_id"].cast(pl.String)
-            clusters = dict(zip(names, ready.clusters, strict=True))
-        found |= segment_figures(windows, segments, how, clusters, resolution_s, form)
-    return found
+        if trials.clusters is not None:
+            names = trials.joined.frame["utterance_id"].cast(pl.String)
+            clusters = dict(zip(names, trials.clusters, strict=True))
+        estimates |= segment_estimates(windows, segments, resampling, clusters, resolution_s, form)
+    return estimates
 
 
-def _prepare(
+def _judged_trials(
     scores: Scores | ArrayLike,
     protocol: Protocol | Sequence[str] | ArrayLike,
     cluster: str | None,
@@ -201,14 +215,14 @@ def _prepare(
     cross_validate: int,
     llr: bool | None,
     seed: int,
-) -> _Prepared:
+) -> _JudgedTrials:
     trials = Trials.join(scores, protocol)
     clusters = trials.column(cluster) if cluster else None
     if calibration is not None and cross_validate:
         raise EvaluationError("give a calibration or cross-validate one, not both")
     if isinstance(calibration, FittedCalibration):
         if "utterance_id" in trials.frame.columns:
-            calibration.refuse_same(trials.frame["utterance_id"])
+            calibration.check_disjoint(trials.frame["utterance_id"])
         calibration = calibration.calibration
     if calibration is not None:
         trials = trials.with_scores(calibration.scale * trials.scores + calibration.offset)
@@ -217,70 +231,77 @@ def _prepare(
         trials = replace(trials, ratios=ratios)
     if llr is None:
         llr = calibration is not None or bool(cross_validate) or are_ratios(trials.frame)
-    return _Prepared(trials, clusters, calibration, llr)
+    return _JudgedTrials(trials, clusters, calibration, llr)
 
 
 def _operating_points(
-    at: Sequence[str | float], points: OperatingPoints, terms: Terms
+    at: Sequence[str | float], points: OperatingPoints, settings: MetricSettings
 ) -> dict[str, tuple[str, float]]:
-    found = {}
-    for index, rule in enumerate(dict.fromkeys(at)):
-        found["" if index == 0 else str(rule)] = threshold_at(rule, points, terms)
-    return found
+    rules = list(dict.fromkeys(at))
+    return {str(rule) if index else "": threshold_at(rule, points, settings) for index, rule in enumerate(rules)}
 
 
-def _ratio_points(ready: _Prepared) -> OperatingPoints | None:
-    if ready.trials.ratios is not None:
-        return replace(ready.trials, scores=ready.trials.ratios).points
-    return ready.trials.points if ready.llr else None
+def _ratio_points(trials: _JudgedTrials) -> OperatingPoints | None:
+    if trials.joined.ratios is not None:
+        return replace(trials.joined, scores=trials.joined.ratios).points
+    return trials.joined.points if trials.llr else None
 
 
-def _settings(terms: Terms, ready: _Prepared, against: str, folds: int) -> dict[str, Any]:
-    """What the figures assume, as plain data."""
+def _settings_in_words(
+    settings: MetricSettings,
+    trials: _JudgedTrials,
+    against: str,
+    folds: int,
+    resampling: Resampling,
+    cluster: str | None,
+) -> dict[str, Any]:
+    """What the metrics assume, as plain data."""
     tandem: dict[str, Any] = {}
-    if terms.asv:
-        tandem = {"tandem": vars(terms.tandem), "asv_eer": terms.asv.eer, "asv_point": terms.asv_point}
+    if settings.asv:
+        tandem = {
+            "tandem": vars(settings.tandem),
+            "asv_eer": settings.asv.eer,
+            "asv_point": settings.asv_point,
+        }
     return {
-        "eer_form": terms.eer_form,
-        "max_false_alarm_rate": terms.max_false_alarm_rate,
-        "cost": vars(terms.cost),
+        "eer_form": settings.eer_form,
+        "max_false_alarm_rate": settings.max_false_alarm_rate,
+        "cost": vars(settings.cost),
         "against": against,
-        "calibration": _calibration_in_words(ready, folds),
+        "calibration": _calibration_in_words(trials, folds),
         **tandem,
+        "bootstrap": {
+            "rounds": resampling.rounds,
+            "unit": cluster or "trials",
+            "confidence": resampling.confidence,
+            "seed": resampling.seed,
+        },
     }
 
 
-def _calibration_in_words(ready: _Prepared, folds: int) -> str:
-    if ready.calibration is not None:
-        return f"applied, fitted on {ready.calibration.fitted_on or 'trials that are not named'}"
+def _calibration_in_words(trials: _JudgedTrials, folds: int) -> str:
+    if trials.calibration is not None:
+        return f"applied, fitted on {trials.calibration.fitted_on or 'trials that are not named'}"
     if folds:
         return f"cross-validated on these trials, {folds} folds"
-    return "scores are log-likelihood ratios as they came" if ready.llr else "none: raw scores"
+    return "scores are log-likelihood ratios as they came" if trials.llr else "none: raw scores"
 
 
-def _warnings(
-    points: OperatingPoints,
-    clusters: list[str] | None,
-    cluster: str | None,
-    pools: Sequence[Pool],
-    rounds: int,
-) -> list[str]:
-    found = []
-    parts: list[tuple[str, float]] = [("the EER", points.equal_error_rate())]
-    for part in {part.name: part for pool in pools for part in pool.datasets}.values():
-        if "eer" in part.figures:
-            parts.append((f"the EER of {part.name}", part.figures["eer"].value))
-    for what, rate in parts:
-        if rate > 0.5:
-            found.append(
-                f"{what} is {rate:.2%}, worse than chance: the polarity looks reversed; check the sign of the "
-                "scores (nothing was turned over)"
-            )
-    if rounds and clusters is not None and len(set(clusters)) < FEW_CLUSTERS:
-        found.append(
-            f"only {len(set(clusters))} values of {cluster}: intervals from so few clusters are too narrow"
-        )
-    return found
+def _warnings(trials: _JudgedTrials, cluster: str | None, pools: Sequence[Pool], rounds: int) -> list[str]:
+    rates = [("the EER", trials.joined.points.equal_error_rate())]
+    for dataset in {dataset.name: dataset for pool in pools for dataset in pool.datasets}.values():
+        if "eer" in dataset.estimates:
+            rates.append((f"the EER of {dataset.name}", dataset.estimates["eer"].value))
+    warnings = [
+        f"{what} is {rate:.2%}, worse than chance: the polarity looks reversed; check the sign of the scores "
+        "(nothing was turned over)"
+        for what, rate in rates
+        if rate > 0.5
+    ]
+    clusters = len(set(trials.clusters or ()))
+    if rounds and trials.clusters is not None and clusters < FEW_CLUSTERS:
+        warnings.append(f"only {clusters} values of {cluster}: intervals from so few clusters are too narrow")
+    return warnings
 
 
 def compare_scores(
@@ -294,45 +315,39 @@ def compare_scores(
     confidence: float = 0.95,
     seed: int = 0,
     calibrations: tuple[AnyCalibration, AnyCalibration] = (None, None),
-    terms: Terms | None = None,
+    settings: MetricSettings | None = None,
     llr: bool | None = None,
 ) -> Comparison:
-    """Paired comparison of two systems on the same trials, by any figure of `METRICS`.
+    """Paired comparison of two systems on the same trials, by any metric of `METRICS`.
 
-    `terms` hold what the figure assumes (cost, form of the EER, ASV scores); `llr` says whether both systems'
+    `settings` hold what the metric assumes (cost, form of the EER, ASV scores); `llr` says whether both systems'
     scores are log-likelihood ratios, which None tells from their files and calibrations.
 
     Raises:
         ScoringError: if either file lacks a trial of the protocol, or has one too many.
         EvaluationError: for an unknown metric, or one that needs what these scores are not.
     """
-    ready = [
-        _prepare(scores, protocol, cluster, calibration, 0, llr, seed)
+    both = [
+        _judged_trials(scores, protocol, cluster, calibration, 0, llr, seed)
         for scores, calibration in zip((first, second), calibrations, strict=True)
     ]
-    terms = replace(terms or Terms(), llr=all(one.llr for one in ready))
-    choose([metric], terms)
+    settings = replace(settings or MetricSettings(), llr=all(trials.llr for trials in both))
+    select_metrics([metric], settings)
     if metric not in METRICS:
         raise EvaluationError(f"{metric!r} depends on a threshold; compare by one of: {', '.join(METRICS)}")
-    found = METRICS[metric]
+    compared = METRICS[metric]
     return compare(
-        ready[0].trials.scores,
-        ready[1].trials.scores,
-        ready[0].trials.is_bona_fide,
+        both[0].joined.scores,
+        both[1].joined.scores,
+        both[0].joined.is_bona_fide,
         names or (first.name, second.name),
-        lambda points: found.compute(points, terms),
-        found.title,
-        found.lower_is_better,
+        lambda points: compared.compute(points, settings),
+        compared.title,
+        compared.lower_is_better,
         rounds=rounds,
-        clusters=ready[0].clusters,
+        clusters=both[0].clusters,
         unit=cluster or "trials",
         confidence=confidence,
         seed=seed,
-        percent=found.percent,
+        percent=compared.percent,
     )
-
-
-def parts_of(evaluation: Evaluation) -> list[Part]:
-    """Every part of an evaluation: the whole, the groups, the datasets and the pools."""
-    pools = [part for pool in evaluation.pools for part in (*pool.datasets, pool.pooled)]
-    return [evaluation.whole, *(part for some in evaluation.groups.values() for part in some), *pools]

@@ -14,8 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from veravox.errors import EvaluationError, first_few
-from veravox.evaluation.calibration import fit_logistic, folds_of, refuse_same, sketch_of
-from veravox.evaluation.rates import Floats
+from veravox.evaluation.calibration import check_disjoint, fit_logistic, folds_of, sketch_of
+from veravox.evaluation.metrics.rates import Floats
 from veravox.files import write_json
 from veravox.tables import BONA_FIDE, Protocol, Scores
 
@@ -51,7 +51,7 @@ class Fusion:
             systems = first_few(self.inputs, 9)
             raise EvaluationError(f"the fusion needs {len(self.weights)} systems ({systems}); {len(scores)} given")
         ids, matrix = _joined(scores)
-        refuse_same(self.trials, ids, self.fitted_on)
+        check_disjoint(self.trials, ids, self.fitted_on)
         return _as_scores(ids, matrix @ np.array(self.weights) + self.offset, self.prior)
 
     def write(self, path: str | os.PathLike[str]) -> None:

@@ -1,4 +1,4 @@
-"""What an evaluation gives: figures with their intervals, for the whole, for groups and for pools."""
+"""The result of an evaluation: estimates with their intervals, for all trials, for groups and for pools."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from veravox.errors import EvaluationError
-from veravox.evaluation.metrics import DECISION_METRICS, METRICS
-from veravox.evaluation.rates import OperatingPoints
+from veravox.evaluation.metrics.rates import OperatingPoints
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A value, with its bootstrap interval where one was asked for."""
 
     value: float
@@ -25,68 +24,66 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The figures of one set of trials: the whole, a group, a dataset, or a pool's trials together."""
+class GroupResult:
+    """Estimates over one set of trials: all of them, a group, a dataset, or a pool's trials together."""
 
     column: str
     name: str
     bona_fide: int
     spoof: int
-    figures: dict[str, Figure]
+    estimates: dict[str, Estimate]
     note: str = ""
     side: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
         head: dict[str, Any] = {"name": self.name, "bona_fide": self.bona_fide, "spoof": self.spoof}
-        head["figures"] = {name: figure.to_dict() for name, figure in self.figures.items()}
+        head["figures"] = {name: estimate.to_dict() for name, estimate in self.estimates.items()}
         return head | ({"note": self.note} if self.note else {})
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Datasets under one name. `macro` is the mean of their figures, `pooled` the figures of all their trials."""
+    """Datasets under one name; `macro` is the mean of their estimates, `pooled` is over all their trials."""
 
     name: str
-    datasets: tuple[Part, ...]
-    macro: dict[str, Figure]
-    pooled: Part
+    datasets: tuple[GroupResult, ...]
+    macro: dict[str, Estimate]
+    pooled: GroupResult
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
         return {
             "name": self.name,
             "datasets": [part.to_dict() for part in self.datasets],
-            "macro": {name: figure.to_dict() for name, figure in self.macro.items()},
+            "macro": {name: estimate.to_dict() for name, estimate in self.macro.items()},
             "pooled": self.pooled.to_dict(),
         }
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was found; `evaluation.eer` is a figure, `evaluation["eer"]` the figure with its interval.
+    """The result of an evaluation; `evaluation.eer` is a number, `evaluation["eer"]` the number with its interval.
 
     Args:
-        name: of the scores.
-        whole: figures of all trials.
+        name: name of the scores.
+        whole: estimates over all trials.
         groups: column to its groups.
         pools: named pools of datasets.
-        extras: figures of other inputs than the scores of trials: `a_dcf`, `segment_eer`, `range_eer`.
-        extra_intervals: low and high of those, where intervals were asked for.
+        auxiliary: metrics of other inputs than the scores of trials: `a_dcf`, `segment_eer`, `range_eer`.
         operating_points: name of the operating point (`""` for the first) to its rule in words and its threshold.
         not_computed: metric to the reason why it is missing.
         warnings: what a reader must know.
-        settings: what the figures assume.
-        points: of all trials, for curves.
+        settings: what the metrics assume.
+        points: operating points of all trials, for curves.
         ratio_points: the same of their log-likelihood ratios, if there are any.
     """
 
     name: str
-    whole: Part
-    groups: dict[str, tuple[Part, ...]]
+    whole: GroupResult
+    groups: dict[str, tuple[GroupResult, ...]]
     pools: tuple[Pool, ...]
-    extras: dict[str, float]
-    extra_intervals: dict[str, tuple[float, float]]
+    auxiliary: dict[str, Estimate]
     operating_points: dict[str, tuple[str, float]]
     not_computed: dict[str, str]
     warnings: tuple[str, ...]
@@ -94,18 +91,97 @@ class Evaluation:
     points: OperatingPoints = field(repr=False)
     ratio_points: OperatingPoints | None = field(repr=False)
 
-    def __getitem__(self, name: str) -> Figure:
-        if name in self.extras:
-            return Figure(self.extras[name], *self.extra_intervals.get(name, (None, None)))
-        if name not in self.whole.figures:
-            reason = self.not_computed.get(name, "known: " + ", ".join(self.whole.figures))
-            raise EvaluationError(f"the figure {name!r} was not computed: {reason}")
-        return self.whole.figures[name]
+    def __getitem__(self, name: str) -> Estimate:
+        estimates = self.whole.estimates | self.auxiliary
+        if name not in estimates:
+            reason = self.not_computed.get(name, "known: " + ", ".join(estimates))
+            raise EvaluationError(f"the metric {name!r} was not computed: {reason}")
+        return estimates[name]
 
-    def __getattr__(self, name: str) -> float:
-        if name.startswith("_") or name not in (*METRICS, *DECISION_METRICS):
-            raise AttributeError(name)
-        return self[name].value
+    @property
+    def eer(self) -> float:
+        """Equal error rate, a fraction."""
+        return self["eer"].value
+
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve, a fraction."""
+        return self["auc"].value
+
+    @property
+    def partial_auc(self) -> float:
+        """Area under the ROC curve up to the largest false alarm rate, a fraction."""
+        return self["partial_auc"].value
+
+    @property
+    def min_dcf(self) -> float:
+        """Normalised detection cost at the best threshold of these trials."""
+        return self["min_dcf"].value
+
+    @property
+    def act_dcf(self) -> float:
+        """Normalised detection cost at the Bayes threshold; needs log-likelihood ratios."""
+        return self["act_dcf"].value
+
+    @property
+    def cllr(self) -> float:
+        """Cost of log-likelihood ratios, bits; needs log-likelihood ratios."""
+        return self["cllr"].value
+
+    @property
+    def min_cllr(self) -> float:
+        """Cllr of the best rising map of the scores, bits."""
+        return self["min_cllr"].value
+
+    @property
+    def calibration_error(self) -> float:
+        """Mean gap between predicted and observed shares, a fraction; needs log-likelihood ratios."""
+        return self["calibration_error"].value
+
+    @property
+    def min_tdcf_legacy(self) -> float:
+        """Minimum t-DCF of ASVspoof 2019; needs ASV scores."""
+        return self["min_tdcf_legacy"].value
+
+    @property
+    def min_tdcf(self) -> float:
+        """Minimum t-DCF of ASVspoof 2021; needs ASV scores."""
+        return self["min_tdcf"].value
+
+    @property
+    def t_eer(self) -> float:
+        """Tandem equal error rate, a fraction; needs ASV scores."""
+        return self["t_eer"].value
+
+    @property
+    def official_t_eer(self) -> float:
+        """Tandem equal error rate as the ASVspoof 5 package counts it, a fraction; needs ASV scores."""
+        return self["official_t_eer"].value
+
+    @property
+    def uncertain(self) -> float:
+        """Share of trials between the thresholds of the calibration, a fraction."""
+        return self["uncertain"].value
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean of TPR and TNR at the first operating point, a fraction."""
+        return self["balanced_accuracy"].value
+
+    @property
+    def tpr(self) -> float:
+        """Share of spoof detected at the first operating point, a fraction."""
+        return self["tpr"].value
+
+    @property
+    def tnr(self) -> float:
+        """Share of bona fide passed at the first operating point, a fraction."""
+        return self["tnr"].value
+
+    @property
+    def f1(self) -> float:
+        """F1 of the class spoof at the first operating point, a fraction."""
+        return self["f1"].value
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON; the schema is numbered."""
@@ -114,11 +190,13 @@ class Evaluation:
             "name": self.name,
             "trials": self.whole.bona_fide + self.whole.spoof,
             **self.whole.to_dict(),
-            "groups": {column: [part.to_dict() for part in parts] for column, parts in self.groups.items()},
+            "groups": {column: [group.to_dict() for group in groups] for column, groups in self.groups.items()},
             "pools": [pool.to_dict() for pool in self.pools],
-            "extras": self.extras,
+            "extras": {name: estimate.value for name, estimate in self.auxiliary.items()},
             "extra_intervals": {
-                name: {"low": low, "high": high} for name, (low, high) in self.extra_intervals.items()
+                name: {"low": estimate.low, "high": estimate.high}
+                for name, estimate in self.auxiliary.items()
+                if estimate.low is not None
             },
             "operating_points": {
                 name or "first": {"rule": rule, "threshold": threshold}

@@ -94,8 +94,8 @@ def command(
         DetectionCost,
         FittedCalibration,
         Fusion,
+        MetricSettings,
         Run,
-        Terms,
         accuracy_grid,
         compare_scores,
         evaluate,
@@ -105,10 +105,10 @@ def command(
         read_key,
         read_scores,
         restrict,
-        summary,
         with_windows,
         write_report,
     )
+    from veravox.evaluation.tables import summary
     from veravox.tables import Segments
 
     *systems, protocol = files
@@ -190,7 +190,7 @@ def command(
             confidence,
             seed,
             (fitted, None),
-            Terms(cost, asv=asv, eer_form=eer_form, asv_point=asv_point),  # type: ignore[arg-type]
+            MetricSettings(cost, asv=asv, eer_form=eer_form, asv_point=asv_point),  # type: ignore[arg-type]
             llr or None,
         )
     for message in result.warnings:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from veravox.corpora.checking.report import Report
+    from veravox.corpora.checking.findings import Report
 
 
 def command(
@@ -34,7 +34,7 @@ def command(
     """
     from veravox.apps import show
     from veravox.corpora.checking.check import check, read_all
-    from veravox.corpora.checking.report import KINDS, Report
+    from veravox.corpora.checking.findings import KINDS, Report
     from veravox.errors import ConfigurationError, suggest
 
     allowed = [kind for given in allow or [] for kind in given.split(",")]
@@ -64,7 +64,7 @@ def _cache_beside(protocols: list[Path]) -> Path | None:
 
 def _print(report: Report, allowed: list[str]) -> None:
     from veravox.apps import show
-    from veravox.corpora.checking.report import KINDS
+    from veravox.corpora.checking.findings import KINDS
 
     if report.sets:
         columns = list(report.sets[0])

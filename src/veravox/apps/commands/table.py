@@ -22,7 +22,7 @@ def command(
         typer.Option(help="NAME=PROTOCOL of each dataset, repeated or in a row.", metavar="NAME=PROTOCOL"),
     ],
     metric: Annotated[
-        list[str] | None, typer.Option(help="Figure of each cell; repeat for pairs. EER if none.")
+        list[str] | None, typer.Option(help="Estimate of each cell; repeat for pairs. EER if none.")
     ] = None,
     pool: Annotated[
         list[str] | None, typer.Option(help="NAME=a,b: macro mean over datasets as a column; `all=*` for all.")
@@ -53,7 +53,7 @@ def command(
     from veravox.apps import show
     from veravox.errors import EvaluationError
     from veravox.evaluation import Run, accuracy_grid, collect, pools_from_text, read_key, results_grid
-    from veravox.evaluation.grid import FORMS, form_of
+    from veravox.evaluation.tables.grid import FORMS, form_of
     from veravox.files import write_text
 
     # `--datasets A=a.csv B=b.csv`: the shell hands the second one over as a run.

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from veravox.corpora.checking.findings import KINDS, Finding, Report
 from veravox.corpora.checking.leaks import separated_pairs, shared_values
-from veravox.corpora.checking.report import KINDS, Finding, Report
 from veravox.corpora.checking.scan import scan
 from veravox.corpora.checking.sound import SHORT_S, damaged, duplicates, near, one_sided
 from veravox.errors import ProtocolError, first_few

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from veravox.corpora.checking.report import Finding
+from veravox.corpora.checking.findings import Finding
 from veravox.errors import first_few
 from veravox.tables import SPOOF
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from veravox.corpora.checking.findings import Finding
 from veravox.corpora.checking.fingerprint import near_duplicates
-from veravox.corpora.checking.report import Finding
 from veravox.errors import first_few
 from veravox.tables import BONA_FIDE, SPOOF
 

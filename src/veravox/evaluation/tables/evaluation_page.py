@@ -7,9 +7,9 @@ from pathlib import Path
 
 from veravox import __version__, pages
 from veravox.evaluation.comparison import Comparison
-from veravox.evaluation.plots import group_picture, pictures_of
 from veravox.evaluation.results import Evaluation
-from veravox.evaluation.summary import grids_of, remarks, show_interval, show_value, title_of
+from veravox.evaluation.tables.plots import group_picture, pictures_of
+from veravox.evaluation.tables.summary import grids_of, remarks, show_interval, show_value, title_of
 from veravox.files import write_bytes, write_json, write_text
 
 CARDS = ("eer", "auc", "min_dcf", "act_dcf", "cllr", "balanced_accuracy", "tpr", "tnr", "min_tdcf")
@@ -93,14 +93,14 @@ def as_page(
 
 
 def _cards(evaluation: Evaluation) -> pages.Html:
-    figures = evaluation.whole.figures
+    estimates = evaluation.whole.estimates
     with_interval = bool(evaluation.settings["bootstrap"]["rounds"])
-    shown = [name for name in CARDS if name in figures]
+    shown = [name for name in CARDS if name in estimates]
     return pages.cards(
         (
             title_of(name),
-            show_value(name, figures[name].value),
-            show_interval(name, figures[name]) if with_interval else "",
+            show_value(name, estimates[name].value),
+            show_interval(name, estimates[name]) if with_interval else "",
         )
         for name in shown
     )

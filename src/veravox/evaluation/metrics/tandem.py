@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from veravox.errors import EvaluationError
-from veravox.evaluation.rates import Floats, OperatingPoints, finite_scores
+from veravox.evaluation.metrics.rates import Floats, OperatingPoints, finite_scores
 
 TandemForm = Literal["legacy", "constrained"]
 AsvPoint = Literal["counted", "official"]

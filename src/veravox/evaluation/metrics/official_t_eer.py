@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from veravox.evaluation.rates import Floats, OperatingPoints, finite_scores
-from veravox.evaluation.tandem import AsvScores
+from veravox.evaluation.metrics.rates import Floats, OperatingPoints, finite_scores
+from veravox.evaluation.metrics.tandem import AsvScores
 
 
 def official_t_eer(

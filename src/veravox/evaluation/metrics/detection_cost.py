@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from veravox.errors import EvaluationError
-from veravox.evaluation.rates import Floats, OperatingPoints
+from veravox.evaluation.metrics.rates import Floats, OperatingPoints
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
-"""An evaluation as grids to read: its figures, its groups, its pools."""
+"""An evaluation as grids to read: its estimates, its groups, its pools."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from veravox.evaluation.grid import Grid, GridCell
-from veravox.evaluation.metrics import DECISION_METRICS, METRICS
-from veravox.evaluation.results import Evaluation, Figure, Part, Pool
+from veravox.evaluation.metrics.catalogue import DECISION_METRICS, METRICS
+from veravox.evaluation.results import Estimate, Evaluation, GroupResult, Pool
+from veravox.evaluation.tables.grid import Grid, GridCell
 
 NOTHING = "–"
-EXTRAS = {
+AUXILIARY = {
     "a_dcf": "a-DCF of the joint scores",
     "segment_eer": "EER over short segments",
     "range_eer": "EER over time",
@@ -18,14 +18,14 @@ EXTRAS = {
 
 
 def title_of(name: str) -> str:
-    """What tables call a figure; `tpr@miss=0.01` keeps its operating point."""
+    """What tables call a metric; `tpr@miss=0.01` keeps its operating point."""
     base, _, point = name.partition("@")
     title = METRICS[base].title if base in METRICS else DECISION_METRICS[base][0]
     return f"{title} @ {point}" if point else title
 
 
 def lower_is_better(name: str) -> bool:
-    """Which way is up for a figure."""
+    """Which way is up for a metric."""
     base = name.partition("@")[0]
     return METRICS[base].lower_is_better if base in METRICS else DECISION_METRICS[base][1]
 
@@ -37,45 +37,45 @@ def show_value(name: str, value: float, digits: int = 2) -> str:
     return f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits + 2}f}"
 
 
-def show_interval(name: str, figure: Figure, digits: int = 2) -> str:
+def show_interval(name: str, estimate: Estimate, digits: int = 2) -> str:
     """The interval as tables print it, or a dash."""
-    if figure.low is None or figure.high is None:
+    if estimate.low is None or estimate.high is None:
         return NOTHING
-    low, high = (show_value(name, bound, digits).removesuffix(" %") for bound in (figure.low, figure.high))
+    low, high = (show_value(name, bound, digits).removesuffix(" %") for bound in (estimate.low, estimate.high))
     return f"{low} – {high}"
 
 
-def figures_grid(evaluation: Evaluation, digits: int = 4) -> Grid:
-    """Every figure of all trials with its interval."""
+def estimates_grid(evaluation: Evaluation, digits: int = 4) -> Grid:
+    """Every metric of all trials with its interval."""
     bootstrap = evaluation.settings["bootstrap"]
     rows = [
-        [title_of(name), show_value(name, figure.value, digits), show_interval(name, figure, digits)]
-        for name, figure in _ordered(evaluation.whole.figures).items()
+        [title_of(name), show_value(name, estimate.value, digits), show_interval(name, estimate, digits)]
+        for name, estimate in _ordered(evaluation.whole.estimates).items()
     ]
-    head = ["figure", "value", f"{bootstrap['confidence']:.0%} interval"]
+    head = ["metric", "value", f"{bootstrap['confidence']:.0%} interval"]
     if not bootstrap["rounds"]:
         return Grid.of(head[:2], [row[:2] for row in rows])
     return Grid.of(head, rows)
 
 
-def _part_cells(figures: Mapping[str, Figure], names: Sequence[str], with_interval: bool) -> list[GridCell]:
+def _part_cells(estimates: Mapping[str, Estimate], names: Sequence[str], with_interval: bool) -> list[GridCell]:
     cells = []
     for index, name in enumerate(names):
-        figure = figures.get(name)
-        cells.append(GridCell(show_value(name, figure.value), figure.value) if figure else GridCell(NOTHING))
+        estimate = estimates.get(name)
+        cells.append(GridCell(show_value(name, estimate.value), estimate.value) if estimate else GridCell(NOTHING))
         if with_interval and index == 0:
-            cells.append(GridCell(show_interval(name, figure) if figure else NOTHING))
+            cells.append(GridCell(show_interval(name, estimate) if estimate else NOTHING))
     return cells
 
 
-def _ordered(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+def _ordered(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
     order = [*METRICS, *DECISION_METRICS]
-    names = sorted(figures, key=lambda name: ("@" in name, order.index(name.partition("@")[0])))
-    return {name: figures[name] for name in names}
+    names = sorted(estimates, key=lambda name: ("@" in name, order.index(name.partition("@")[0])))
+    return {name: estimates[name] for name in names}
 
 
-def _names(parts: Sequence[Part]) -> list[str]:
-    return list(_ordered({name: figure for part in parts for name, figure in part.figures.items()}))
+def _names(parts: Sequence[GroupResult]) -> list[str]:
+    return list(_ordered({name: estimate for part in parts for name, estimate in part.estimates.items()}))
 
 
 def _head(names: Sequence[str], with_interval: bool) -> list[str]:
@@ -96,9 +96,9 @@ def groups_grid(evaluation: Evaluation, column: str) -> Grid:
     return Grid.of([*head, "note"], [[*row, part.note] for row, part in zip(rows, parts, strict=True)])
 
 
-def _part_row(part: Part, names: Sequence[str], with_interval: bool) -> list[GridCell | str]:
+def _part_row(part: GroupResult, names: Sequence[str], with_interval: bool) -> list[GridCell | str]:
     counts = [str(part.bona_fide), str(part.spoof)]
-    return [part.name, *counts, *_part_cells(part.figures, names, with_interval)]
+    return [part.name, *counts, *_part_cells(part.estimates, names, with_interval)]
 
 
 def pool_grid(pool: Pool, with_interval: bool = False) -> Grid:
@@ -114,17 +114,17 @@ def pool_grid(pool: Pool, with_interval: bool = False) -> Grid:
 def grids_of(evaluation: Evaluation, digits: int = 4) -> list[tuple[str, Grid]]:
     """Every grid of an evaluation with its heading; `digits` of all trials, two in groups and pools."""
     with_interval = bool(evaluation.settings["bootstrap"]["rounds"])
-    found = [("All trials", figures_grid(evaluation, digits))]
+    found = [("All trials", estimates_grid(evaluation, digits))]
     found += [(f"By {column}", groups_grid(evaluation, column)) for column in evaluation.groups]
     return found + [(f"Pool {pool.name}", pool_grid(pool, with_interval)) for pool in evaluation.pools]
 
 
 def remarks(evaluation: Evaluation) -> list[str]:
-    """What the figures assume, one plain sentence each."""
+    """What the metrics assume, one plain sentence each."""
     settings = evaluation.settings
     found = []
     for name, (rule, threshold) in evaluation.operating_points.items():
-        which = f"Figures @ {name}" if name else "Balanced accuracy, TPR, TNR and F1"
+        which = f"Metrics @ {name}" if name else "Balanced accuracy, TPR, TNR and F1"
         found.append(f"{which} are at {rule} (score {threshold:.6g}).")
     cost = settings["cost"]
     found.append(
@@ -137,23 +137,24 @@ def remarks(evaluation: Evaluation) -> list[str]:
     if bootstrap["rounds"]:
         how = f"{bootstrap['rounds']} bootstrap rounds over {bootstrap['unit']}"
         found.append(f"Intervals: {bootstrap['confidence']:.0%}, {how}.")
-    for name, title in EXTRAS.items():
-        if name in evaluation.extras:
-            found.append(_extra_remark(name, title, evaluation))
+    for name, title in AUXILIARY.items():
+        if name in evaluation.auxiliary:
+            found.append(_auxiliary_remark(name, title, evaluation))
     for name, reason in evaluation.not_computed.items():
         found.append(f"Not computed: {title_of(name)}, which {reason}.")
     return found
 
 
-def _extra_remark(name: str, title: str, evaluation: Evaluation) -> str:
+def _auxiliary_remark(name: str, title: str, evaluation: Evaluation) -> str:
     """`EER over time: 5.1234 % (4.8 % to 5.5 %; utterances drawn as wholes).`"""
     percent = name != "a_dcf"
 
     def show(value: float) -> str:
         return f"{100 * value:.4f} %" if percent else f"{value:.6f}"
 
-    figure, unit = evaluation[name], evaluation.settings["bootstrap"]["unit"]
-    if figure.low is None or figure.high is None:
-        return f"{title}: {show(figure.value)}."
+    estimate, unit = evaluation[name], evaluation.settings["bootstrap"]["unit"]
+    if estimate.low is None or estimate.high is None:
+        return f"{title}: {show(estimate.value)}."
     over = ("utterances" if unit == "trials" else unit) if percent else "trials of each kind"
-    return f"{title}: {show(figure.value)} (interval {show(figure.low)} to {show(figure.high)}, over {over})."
+    interval = f"interval {show(estimate.low)} to {show(estimate.high)}, over {over}"
+    return f"{title}: {show(estimate.value)} ({interval})."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from veravox.evaluation.rates import Counts, Floats, OperatingPoints
+from veravox.evaluation.metrics.rates import Counts, Floats, OperatingPoints
 
 PASSES = 20
 """Of pooling all runs at once, before the rest is pooled one by one."""

@@ -1,60 +1,50 @@
-"""Figures of other inputs than the scores of trials, with intervals: a-DCF, and EERs over segments and time."""
+"""Metrics of other inputs than the scores of trials, with intervals: a-DCF, and EERs over segments and time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from veravox.errors import EvaluationError, first_few
-from veravox.evaluation.measuring import figure_of
-from veravox.evaluation.rates import EerForm
-from veravox.evaluation.results import Figure
-from veravox.evaluation.segments import Stretches, range_stretches, segment_stretches
-from veravox.evaluation.tandem import AsvScores, JointTrials
+from veravox.evaluation.estimates import Resampling, estimate_of
+from veravox.evaluation.metrics.rates import EerForm
+from veravox.evaluation.metrics.segments import Stretches, range_stretches, segment_stretches
+from veravox.evaluation.metrics.tandem import AsvScores, JointTrials
+from veravox.evaluation.results import Estimate
 from veravox.tables import Segments
 
 
-@dataclass(frozen=True)
-class Resampling:
-    """How intervals are made: rounds (none if 0), confidence, seed."""
-
-    rounds: int = 0
-    confidence: float = 0.95
-    seed: int = 0
-
-
-def joint_figures(joint: AsvScores, how: Resampling) -> dict[str, Figure]:
+def joint_estimates(joint: AsvScores, resampling: Resampling) -> dict[str, Estimate]:
     """The a-DCF; a round draws as many targets, non-targets and spoofed trials as there are.
 
     Raises:
         EvaluationError: if a kind has no trials, or a score is not finite.
     """
     trials = JointTrials(joint.target, joint.non_target, joint.spoof)
-    rng = np.random.default_rng(how.seed)
-    rounds = np.array([trials.resampled(rng) for _ in range(how.rounds)])
-    return {"a_dcf": figure_of(trials.cheapest(), rounds, how.confidence)[0]}
+    rng = np.random.default_rng(resampling.seed)
+    rounds = np.array([trials.resampled(rng) for _ in range(resampling.rounds)])
+    return {"a_dcf": estimate_of(trials.cheapest(), rounds, resampling.confidence)[0]}
 
 
-def segment_figures(
+def segment_estimates(
     windows: pl.DataFrame,
     segments: Segments,
-    how: Resampling,
+    resampling: Resampling,
     clusters: Mapping[str, str] | None = None,
     resolution_s: float = 0.16,
     form: EerForm = "nearest",
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """EERs over segments and over time; a round draws whole utterances, or whole clusters of them.
 
-    Moments of one utterance are alike, so they are never drawn alone. Both figures see the same draws; a round
+    Moments of one utterance are alike, so they are never drawn alone. Both rates see the same draws; a round
     without bona fide or without spoofed time has no value.
 
     Args:
         windows: `utterance_id`, `start_s`, `end_s`, `score`; higher is more bona fide.
         segments: what is spoof in each utterance.
-        how: rounds, confidence and seed.
+        resampling: rounds, confidence and seed.
         clusters: utterance to cluster (speaker, source); each utterance is its own if None.
         resolution_s: of the segment-level EER.
         form: of the EER.
@@ -67,19 +57,19 @@ def segment_figures(
         "range_eer": range_stretches(windows, segments),
     }
     values = {name: kind.points().equal_error_rate(form) for name, kind in kinds.items()}
-    if not how.rounds:
-        return {name: Figure(value) for name, value in values.items()}
+    if not resampling.rounds:
+        return {name: Estimate(value) for name, value in values.items()}
     membership = _membership(kinds["range_eer"].names, clusters)
-    count, rng = int(membership.max()) + 1, np.random.default_rng(how.seed)
+    count, rng = int(membership.max()) + 1, np.random.default_rng(resampling.seed)
     if count < 2:
         unit = "utterance" if clusters is None else "cluster"
         raise EvaluationError(f"one {unit} with segments cannot be resampled; leave out --bootstrap")
     rounds: dict[str, list[float]] = {name: [] for name in kinds}
-    for _ in range(how.rounds):
+    for _ in range(resampling.rounds):
         weights = np.bincount(rng.integers(0, count, count), minlength=count)[membership]
         for name, kind in kinds.items():
             rounds[name].append(_rate(kind, weights, form))
-    return {name: figure_of(values[name], np.array(rounds[name]), how.confidence)[0] for name in kinds}
+    return {name: estimate_of(values[name], np.array(rounds[name]), resampling.confidence)[0] for name in kinds}
 
 
 def _membership(names: pl.Series, clusters: Mapping[str, str] | None) -> np.ndarray:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from veravox.errors import EvaluationError, first_few, suggest
+from veravox.evaluation.estimates import Trials
 from veravox.evaluation.evaluator import evaluate
-from veravox.evaluation.foreign import read_scores
-from veravox.evaluation.grid import Grid, GridCell
 from veravox.evaluation.groups import restrict
-from veravox.evaluation.measuring import Trials
-from veravox.evaluation.metrics import DECISION_METRICS, METRICS
-from veravox.evaluation.summary import lower_is_better, title_of
+from veravox.evaluation.metrics.catalogue import DECISION_METRICS, METRICS
+from veravox.evaluation.tables.grid import Grid, GridCell
+from veravox.evaluation.tables.summary import lower_is_better, title_of
 from veravox.tables import Protocol, Scores
+from veravox.tables.external_scores import read_scores
 
 SCORE_SUFFIXES = (".csv", ".parquet", ".jsonl", ".txt", ".tsv")
 SEED = re.compile(r"[-_. ]?seed[-_. ]?(\d+)$", re.IGNORECASE)
@@ -313,7 +313,7 @@ def accuracy_grid(
                 title = f"{column} {part.name}"
                 columns += [title] if title not in columns else []
                 shown = [SIDE_FIGURES[part.side], *(further if not part.side else [])]
-                row.setdefault(title, []).append([part.figures[each].value for each in shown])
+                row.setdefault(title, []).append([part.estimates[each].value for each in shown])
     rows = []
     for system, row in values.items():
         rows.append([GridCell(system), *(_shares(row.get(title, []), fractions, digits) for title in columns)])

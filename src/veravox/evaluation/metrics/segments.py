@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from veravox.errors import EvaluationError, first_few
-from veravox.evaluation.rates import EerForm, Floats, OperatingPoints
+from veravox.evaluation.metrics.rates import EerForm, Floats, OperatingPoints
 from veravox.tables import SPOOF, WINDOW_SCHEMA, Scores, Segments, read_table
 
 TICK_S = 1e-4

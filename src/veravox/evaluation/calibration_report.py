@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from veravox.evaluation.calibration import FittedCalibration, cross_calibrate, fit_on
-from veravox.evaluation.likelihood import cllr_of_points, min_cllr_of_points
-from veravox.evaluation.measuring import Trials
+from veravox.evaluation.estimates import Trials
+from veravox.evaluation.metrics.likelihood import cllr_of_points, min_cllr_of_points
 from veravox.tables import Protocol, Scores
 
 

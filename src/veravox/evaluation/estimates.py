@@ -1,4 +1,4 @@
-"""The engine below `evaluate`: joined trials, and every figure of many groups over the same resampled rounds."""
+"""The engine below `evaluate`: joined trials, and every metric of many groups over the same resampled rounds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from veravox.errors import EvaluationError, first_few
-from veravox.evaluation.bootstrap import Interval, SortedTrials, Weights, draws
 from veravox.evaluation.calibration import labels_as_bona_fide
 from veravox.evaluation.groups import Group
-from veravox.evaluation.metrics import Metric, Terms
-from veravox.evaluation.rates import Decisions, Floats, OperatingPoints
-from veravox.evaluation.results import Figure, Part
+from veravox.evaluation.metrics.bootstrap import Interval, SortedTrials, Weights, draws
+from veravox.evaluation.metrics.catalogue import Metric, MetricSettings
+from veravox.evaluation.metrics.rates import Decisions, Floats, OperatingPoints
+from veravox.evaluation.results import Estimate, GroupResult
 from veravox.tables import BONA_FIDE, SPOOF, Protocol, Scores, standard_label
 
 Compute = Callable[[OperatingPoints], float]
@@ -43,7 +43,7 @@ class Trials:
         if isinstance(scores, Scores) and isinstance(labels, Protocol):
             labels.require("label")
             frame = scores.align(labels)
-            _agree(frame)
+            _check_labels_match(frame)
             name = scores.name
         elif isinstance(scores, Scores) or isinstance(labels, Protocol):
             raise EvaluationError("give Scores with a Protocol, or two arrays: scores and their labels")
@@ -92,7 +92,7 @@ def _from_arrays(scores: ArrayLike, labels: Sequence[str] | ArrayLike) -> pl.Dat
     return pl.DataFrame({"score": values, "label": np.where(is_bona_fide, BONA_FIDE, SPOOF).tolist()})
 
 
-def _agree(frame: pl.DataFrame) -> None:
+def _check_labels_match(frame: pl.DataFrame) -> None:
     """A score file that carries labels of its own must mean the same trials."""
     if "label_in_scores" not in frame.columns:
         return
@@ -106,7 +106,7 @@ def _agree(frame: pl.DataFrame) -> None:
         )
 
 
-def figure_name(name: str, operating_point: str) -> str:
+def estimate_name(name: str, operating_point: str) -> str:
     """`tpr` at the first operating point, `tpr@miss=0.01` at another."""
     return f"{name}@{operating_point}" if operating_point else name
 
@@ -139,7 +139,7 @@ class _OneClass:
     def __init__(self, group: Group, trials: Trials, thresholds: Mapping[str, float]) -> None:
         self.members = group.members
         scores, bona_fide = trials.scores[group.members], bool(trials.is_bona_fide[group.members[0]])
-        self.names = [figure_name("tnr" if bona_fide else "tpr", point) for point in thresholds]
+        self.names = [estimate_name("tnr" if bona_fide else "tpr", point) for point in thresholds]
         self.right = [(scores >= threshold) == bona_fide for threshold in thresholds.values()]
 
     def values(self, weights: Weights | None) -> list[float]:
@@ -149,20 +149,29 @@ class _OneClass:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The figures of a group, and their values round by round, shape (rounds, figures)."""
+class GroupEstimates:
+    """The estimates of a group, and their values round by round, shape (rounds, metrics)."""
 
-    part: Part
+    result: GroupResult
     rounds: Floats
 
 
 @dataclass(frozen=True)
-class Plan:
+class Resampling:
+    """How intervals are made: rounds (none if 0), confidence, seed."""
+
+    rounds: int = 0
+    confidence: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class MetricPlan:
     """What is computed for every group.
 
     Args:
         metrics: for the whole, and, where they are for each group or `all_groups` holds, for groups.
-        decisions: names of figures of the decisions at each threshold.
+        decisions: names of the metrics of decisions at each threshold.
         thresholds: name of the operating point to its threshold.
         all_groups: whether groups get every metric.
     """
@@ -170,93 +179,96 @@ class Plan:
     metrics: Sequence[Metric]
     decisions: Sequence[str]
     thresholds: Mapping[str, float]
-    terms: Terms
+    settings: MetricSettings
     all_groups: bool = False
 
     def functions(self, whole: bool) -> dict[str, Compute]:
         """Name to function for the whole or for a group of both classes."""
 
         def of(metric: Metric) -> Compute:
-            return lambda points: metric.compute(points, self.terms)
+            return lambda points: metric.compute(points, self.settings)
 
         def deciding(name: str, threshold: float) -> Compute:
             read = getattr(Decisions, name).fget
             return lambda points: read(points.decisions(threshold))
 
-        kept = [metric for metric in self.metrics if whole or self.all_groups or metric.each_group]
-        functions = {metric.name: of(metric) for metric in kept}
+        selected = [metric for metric in self.metrics if whole or self.all_groups or metric.each_group]
+        functions = {metric.name: of(metric) for metric in selected}
         for point, threshold in self.thresholds.items():
-            functions |= {figure_name(name, point): deciding(name, threshold) for name in self.decisions}
+            functions |= {estimate_name(name, point): deciding(name, threshold) for name in self.decisions}
         return functions
 
 
 def measure(
     groups: Sequence[Group],
     trials: Trials,
-    plan: Plan,
-    rounds: int = 0,
+    plan: MetricPlan,
+    resampling: Resampling,
     clusters: Sequence[str] | None = None,
-    confidence: float = 0.95,
-    seed: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> dict[Group, Measured]:
-    """Every figure of every group; in each round all groups see the same resampled trials.
+) -> dict[Group, GroupEstimates]:
+    """Every metric of every group; in each round all groups see the same resampled trials.
 
     The first group is the whole.
     """
-    works: list[_BothClasses | _OneClass] = []
-    for index, group in enumerate(groups):
-        labels = trials.is_bona_fide[group.members]
-        if labels.all() or not labels.any():
-            works.append(_OneClass(group, trials, plan.thresholds))
-        else:
-            of_ratios = {metric.name for metric in plan.metrics if metric.need == "llr"}
-            works.append(_BothClasses(group, trials, plan.functions(whole=index == 0), of_ratios))
-    found: list[list[list[float]]] = [[] for _ in works]
-    for weights in draws(rounds, trials.is_bona_fide, clusters, seed) if rounds else ():
-        for values, work in zip(found, works, strict=True):
-            values.append(work.values(weights))
-        if progress:
-            progress(1)
-    return {
-        group: _measured(group, work, trials, np.array(values).reshape(rounds, len(work.names)), confidence)
-        for group, work, values in zip(groups, works, found, strict=True)
-    }
+    workers = [_worker(group, trials, plan, whole=index == 0) for index, group in enumerate(groups)]
+    drawn: list[list[list[float]]] = [[] for _ in workers]
+    if resampling.rounds:
+        for weights in draws(resampling.rounds, trials.is_bona_fide, clusters, resampling.seed):
+            for rounds, worker in zip(drawn, workers, strict=True):
+                rounds.append(worker.values(weights))
+            if progress:
+                progress(1)
+    estimates = {}
+    for group, worker, rounds in zip(groups, workers, drawn, strict=True):
+        values = np.array(rounds).reshape(resampling.rounds, len(worker.names))
+        estimates[group] = _group_estimates(group, worker, trials, values, resampling.confidence)
+    return estimates
 
 
-def _measured(
-    group: Group, work: _BothClasses | _OneClass, trials: Trials, rounds: Floats, confidence: float
-) -> Measured:
-    figures, note = {}, group.note
-    for index, (name, value) in enumerate(zip(work.names, work.values(None), strict=True)):
-        figures[name], missing = figure_of(value, rounds[:, index], confidence)
+def _worker(group: Group, trials: Trials, plan: MetricPlan, whole: bool) -> _BothClasses | _OneClass:
+    labels = trials.is_bona_fide[group.members]
+    if labels.all() or not labels.any():
+        return _OneClass(group, trials, plan.thresholds)
+    of_ratios = {metric.name for metric in plan.metrics if metric.need == "llr"}
+    return _BothClasses(group, trials, plan.functions(whole), of_ratios)
+
+
+def _group_estimates(
+    group: Group, worker: _BothClasses | _OneClass, trials: Trials, rounds: Floats, confidence: float
+) -> GroupEstimates:
+    estimates, note, side = {}, group.note, group.side
+    for index, (name, value) in enumerate(zip(worker.names, worker.values(None), strict=True)):
+        estimates[name], missing = estimate_of(value, rounds[:, index], confidence)
         if missing and "rounds" not in note:
             note = "; ".join(filter(None, [note, f"{missing} of {len(rounds)} rounds drew none of a class"]))
-    if isinstance(work, _OneClass):
-        note = note or "one class only: the share decided rightly"
     labels = trials.is_bona_fide[group.members]
-    side = group.side
-    if isinstance(work, _OneClass):
+    if isinstance(worker, _OneClass):
+        note = note or "one class only: the share decided rightly"
         side = BONA_FIDE if labels[0] else SPOOF
-    part = Part(group.column, group.name, int(labels.sum()), int((~labels).sum()), figures, note, side)
-    return Measured(part, rounds)
+    counts = int(labels.sum()), int((~labels).sum())
+    return GroupEstimates(GroupResult(group.column, group.name, *counts, estimates, note, side), rounds)
 
 
-def figure_of(value: float, rounds: Floats, confidence: float) -> tuple[Figure, int]:
-    """A figure with its interval, and how many rounds had no value; no interval if that is half of them."""
-    kept = rounds[~np.isnan(rounds)]
-    if len(kept) * 2 <= len(rounds) or not len(kept):
-        return Figure(value), len(rounds) - len(kept)
-    interval = Interval.of(kept, confidence)
-    return Figure(value, interval.low, interval.high), len(rounds) - len(kept)
+def estimate_of(value: float, rounds: Floats, confidence: float) -> tuple[Estimate, int]:
+    """A value with its interval, and how many rounds had no value; no interval if that is half of them."""
+    present = rounds[~np.isnan(rounds)]
+    if len(present) * 2 <= len(rounds) or not len(present):
+        return Estimate(value), len(rounds) - len(present)
+    interval = Interval.of(present, confidence)
+    return Estimate(value, interval.low, interval.high), len(rounds) - len(present)
 
 
-def macro_figures(parts: Sequence[Measured], confidence: float) -> dict[str, Figure]:
-    """The mean over datasets of each figure that all of them have, with the interval of that mean."""
-    names = [name for name in parts[0].part.figures if all(name in other.part.figures for other in parts)]
-    result = {}
-    for name in names:
-        mean = float(np.mean([other.part.figures[name].value for other in parts]))
-        rounds = np.mean([other.rounds[:, list(other.part.figures).index(name)] for other in parts], axis=0)
-        result[name] = figure_of(mean, rounds, confidence)[0]
-    return result
+def macro_estimates(datasets: Sequence[GroupEstimates], confidence: float) -> dict[str, Estimate]:
+    """The mean over datasets of each metric that all of them have, with the interval of that mean."""
+    shared = [
+        name
+        for name in datasets[0].result.estimates
+        if all(name in dataset.result.estimates for dataset in datasets)
+    ]
+    means = {}
+    for name in shared:
+        mean = float(np.mean([dataset.result.estimates[name].value for dataset in datasets]))
+        columns = [dataset.rounds[:, list(dataset.result.estimates).index(name)] for dataset in datasets]
+        means[name] = estimate_of(mean, np.mean(columns, axis=0), confidence)[0]
+    return means

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from veravox.errors import EvaluationError, ProtocolError, ScoringError, VeravoxError
-from veravox.evaluation import read_asv_scores, read_foreign_scores, read_key, read_scores, restrict
+from veravox.evaluation import read_asv_scores, read_external_scores, read_key, read_scores, restrict
 
 UP = "higher-is-bonafide"
 
@@ -36,7 +36,7 @@ def written(tmp_path, text, name="scores.txt"):
     ],
 )
 def test_ids_and_scores_are_found(tmp_path, text, name):
-    scores = read_foreign_scores(written(tmp_path, text, name), UP)
+    scores = read_external_scores(written(tmp_path, text, name), UP)
     assert scores.frame.select("utterance_id", "score").rows() == [("a1", 0.5), ("a2", -1.0)]
 
 
@@ -52,18 +52,18 @@ def test_ids_may_end_in_an_audio_ending_in_the_scores_the_key_or_both(tmp_path, 
 
 
 def test_numbers_as_ids_are_ids(tmp_path):
-    scores = read_foreign_scores(written(tmp_path, "0 0.25\n1 1e-5\n007 0.5\n"), UP)
+    scores = read_external_scores(written(tmp_path, "0 0.25\n1 1e-5\n007 0.5\n"), UP)
     assert scores.frame.rows() == [("0", 0.25), ("1", 1e-5), ("007", 0.5)]
 
 
 def test_parquet_is_read_too(tmp_path):
     pl.DataFrame({"name": ["a", "b"], "llr": [0.5, -1.0]}).write_parquet(tmp_path / "s.parquet")
-    assert read_foreign_scores(tmp_path / "s.parquet", UP).frame["score"].to_list() == [0.5, -1.0]
+    assert read_external_scores(tmp_path / "s.parquet", UP).frame["score"].to_list() == [0.5, -1.0]
 
 
 def test_the_sign_is_turned_only_when_said(tmp_path):
     path = written(tmp_path, "a 0.5\nb -1\n")
-    assert read_foreign_scores(path, "higher-is-spoof").frame["score"].to_list() == [-0.5, 1.0]
+    assert read_external_scores(path, "higher-is-spoof").frame["score"].to_list() == [-0.5, 1.0]
     for polarity in (None, "guess"):
         with pytest.raises(EvaluationError, match="its sign is unknown: say --polarity"):
             read_scores(path, polarity)
@@ -72,14 +72,14 @@ def test_the_sign_is_turned_only_when_said(tmp_path):
 def test_two_columns_of_numbers_are_not_chosen_between(tmp_path):
     path = written(tmp_path, "a 0.9 0.1\nb 0.2 0.8\n")
     with pytest.raises(EvaluationError, match=r"2 columns of numbers .*column_3.* say which"):
-        read_foreign_scores(path, UP)
-    assert read_foreign_scores(path, UP, score_column=3).frame["score"].to_list() == [0.1, 0.8]
-    assert read_foreign_scores(path, "higher-is-spoof", score_column="column_2").frame["score"].to_list() == [
+        read_external_scores(path, UP)
+    assert read_external_scores(path, UP, score_column=3).frame["score"].to_list() == [0.1, 0.8]
+    assert read_external_scores(path, "higher-is-spoof", score_column="column_2").frame["score"].to_list() == [
         -0.9,
         -0.2,
     ]
     with pytest.raises(EvaluationError, match="has no column 4"):
-        read_foreign_scores(path, UP, score_column=4)
+        read_external_scores(path, UP, score_column=4)
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_two_columns_of_numbers_are_not_chosen_between(tmp_path):
 )
 def test_a_line_without_a_usable_score_is_named(tmp_path, text, error, message):
     with pytest.raises(error, match=message):
-        read_foreign_scores(written(tmp_path, text), UP)
+        read_external_scores(written(tmp_path, text), UP)
 
 
 def test_bytes_that_are_no_text_and_missing_files_are_refused(tmp_path):
     (tmp_path / "s.txt").write_bytes(b"\xff\xfe\x00")
     for name in ("s.txt", "none.txt"):
         with pytest.raises(EvaluationError, match=name):
-            read_foreign_scores(tmp_path / name, UP)
+            read_external_scores(tmp_path / name, UP)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
@@ -182,7 +182,7 @@ def test_a_key_of_no_known_form_is_refused(tmp_path, text, message):
 def test_keys_of_the_asvspoof_5_package_are_known_by_their_names(tmp_path, text):
     key = read_key(written(tmp_path, text, "key.tsv"))
     assert key.frame.select("utterance_id", "label").rows() == [("a", "bonafide"), ("b", "spoof")]
-    scores = read_foreign_scores(written(tmp_path, "filename\tcm-score\na\t1\nb\t0\n"), UP)
+    scores = read_external_scores(written(tmp_path, "filename\tcm-score\na\t1\nb\t0\n"), UP)
     assert scores.align(key)["score"].to_list() == [1.0, 0.0]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from veravox.evaluation.likelihood import reliability_of_points
-from veravox.evaluation.rates import Floats, OperatingPoints
-from veravox.evaluation.results import Evaluation, Part
-from veravox.evaluation.summary import lower_is_better, title_of
+from veravox.evaluation.metrics.likelihood import reliability_of_points
+from veravox.evaluation.metrics.rates import Floats, OperatingPoints
+from veravox.evaluation.results import Evaluation, GroupResult
+from veravox.evaluation.tables.summary import lower_is_better, title_of
 
 MOST_POINTS = 2000
 MOST_GROUPS = 100
@@ -183,20 +183,20 @@ def draw_reliability(points: OperatingPoints, dark: bool = False, prior: float =
 
 
 def draw_groups(
-    parts: Sequence[Part], figure: str, column: str, overall: float | None, dark: bool = False
+    parts: Sequence[GroupResult], metric: str, column: str, overall: float | None, dark: bool = False
 ) -> bytes:
     """One bar a group with its interval, the worst on top, and the figure of all trials as a line.
 
     Of very many groups only the worst are drawn, and the axis says so.
     """
-    shown = [part for part in parts if figure in part.figures]
-    shown.sort(key=lambda part: part.figures[figure].value, reverse=not lower_is_better(figure))
+    shown = [part for part in parts if metric in part.estimates]
+    shown.sort(key=lambda part: part.estimates[metric].value, reverse=not lower_is_better(metric))
     if len(shown) > MOST_GROUPS:
         column = f"{column}: worst {MOST_GROUPS} of {len(shown)}"
         shown = shown[-MOST_GROUPS:]
     with canvas(dark, 6.4, max(2.2, 0.8 + 0.32 * len(shown))) as (drawing, axes):
-        values = np.array([100 * part.figures[figure].value for part in shown])
-        bounds = [(part.figures[figure].low, part.figures[figure].high) for part in shown]
+        values = np.array([100 * part.estimates[metric].value for part in shown])
+        bounds = [(part.estimates[metric].low, part.estimates[metric].high) for part in shown]
         colour = _colour(SPOOF_COLOUR, dark)
         axes.barh(range(len(shown)), values, color=colour, alpha=0.75, height=0.7)
         for index, (low, high) in enumerate(bounds):
@@ -209,7 +209,7 @@ def draw_groups(
             axes.axvline(100 * overall, color=axes.xaxis.label.get_color(), lw=1.2, ls="--", label="all trials")
             axes.legend(fontsize=9, loc="lower right")
         axes.set_yticks(range(len(shown)), [_shortened(part.name) for part in shown])
-        axes.set(xlabel=f"{title_of(figure)}, %", ylabel=column, xlim=(0, None))
+        axes.set(xlabel=f"{title_of(metric)}, %", ylabel=column, xlim=(0, None))
         axes.grid(axis="y", visible=False)
         axes.margins(y=min(0.05, 1 / max(1, len(shown))))  # a share of the height: of many bars, many bars' worth
         return as_png(drawing)
@@ -237,13 +237,13 @@ def pictures_of(evaluation: Evaluation, dark: bool = False) -> dict[str, tuple[s
     sets = [(column, list(parts)) for column, parts in evaluation.groups.items()]
     sets += [(f"pool {pool.name}", list(pool.datasets)) for pool in evaluation.pools]
     for column, parts in sets:
-        figure = next(
-            (name for name in ("eer", "tpr", "tnr") if any(name in part.figures for part in parts)), None
+        metric = next(
+            (name for name in ("eer", "tpr", "tnr") if any(name in part.estimates for part in parts)), None
         )
-        if figure is not None:
-            whole = evaluation.whole.figures.get(figure)
-            picture = draw_groups(parts, figure, column, whole.value if whole else None, dark)
-            found[group_picture(column)] = (f"{title_of(figure)} by {column}", picture)
+        if metric is not None:
+            whole = evaluation.whole.estimates.get(metric)
+            picture = draw_groups(parts, metric, column, whole.value if whole else None, dark)
+            found[group_picture(column)] = (f"{title_of(metric)} by {column}", picture)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from veravox.errors import EvaluationError
-from veravox.evaluation.rates import Floats, OperatingPoints
+from veravox.evaluation.metrics.rates import Floats, OperatingPoints
 
 FEW_CLUSTERS = 10
 SHIFT = 31

@@ -1,4 +1,4 @@
-"""The figures an evaluation knows by name: each read off operating points, under stated terms."""
+"""The figures an evaluation knows by name: each read off operating points, under stated settings."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from veravox.errors import EvaluationError, suggest
-from veravox.evaluation.detection_cost import DetectionCost
-from veravox.evaluation.likelihood import cllr_of_points, min_cllr_of_points, reliability_of_points
-from veravox.evaluation.official import official_t_eer_of_points
-from veravox.evaluation.rates import EerForm, OperatingPoints
-from veravox.evaluation.tandem import AsvPoint, AsvRates, AsvScores, TandemCost, t_eer_of_points
+from veravox.evaluation.metrics.detection_cost import DetectionCost
+from veravox.evaluation.metrics.likelihood import cllr_of_points, min_cllr_of_points, reliability_of_points
+from veravox.evaluation.metrics.official_t_eer import official_t_eer_of_points
+from veravox.evaluation.metrics.rates import EerForm, OperatingPoints
+from veravox.evaluation.metrics.tandem import AsvPoint, AsvRates, AsvScores, TandemCost, t_eer_of_points
 from veravox.tables import Calibration
 
 Need = Literal["llr", "asv", "stored"]
 
 
 @dataclass(frozen=True)
-class Terms:
+class MetricSettings:
     """What the figures assume.
 
     Args:
@@ -42,7 +42,7 @@ class Terms:
     llr: bool = False
     asv_point: AsvPoint = "counted"
 
-    def lacks(self, need: Need | None) -> str:
+    def missing_reason(self, need: Need | None) -> str:
         """Why a figure with this need cannot be had; empty if it can."""
         if need == "llr" and not self.llr:
             return (
@@ -60,7 +60,7 @@ class Metric:
     Args:
         name: as in code, JSON and `--metric`.
         title: as in tables.
-        compute: from operating points and terms.
+        compute: from operating points and settings.
         percent: whether it is printed as a percentage.
         lower_is_better: which way is up.
         need: what it cannot do without.
@@ -69,27 +69,27 @@ class Metric:
 
     name: str
     title: str
-    compute: Callable[[OperatingPoints, Terms], float]
+    compute: Callable[[OperatingPoints, MetricSettings], float]
     percent: bool = True
     lower_is_better: bool = True
     need: Need | None = None
     each_group: bool = False
 
 
-def _uncertain(points: OperatingPoints, terms: Terms) -> float:
-    assert terms.calibration is not None
-    low, high = (points.decisions(t) for t in (terms.calibration.lower, terms.calibration.upper))
+def _uncertain(points: OperatingPoints, settings: MetricSettings) -> float:
+    assert settings.calibration is not None
+    low, high = (points.decisions(t) for t in (settings.calibration.lower, settings.calibration.upper))
     between = high.misses - low.misses + low.false_alarms - high.false_alarms
     return between / (points.bona_fide + points.spoof)
 
 
-def _asv(terms: Terms) -> AsvScores:
-    assert terms.asv is not None
-    return terms.asv
+def _asv(settings: MetricSettings) -> AsvScores:
+    assert settings.asv is not None
+    return settings.asv
 
 
-def _rates(terms: Terms) -> AsvRates:
-    return _asv(terms).rates_at(terms.asv_point)
+def _rates(settings: MetricSettings) -> AsvRates:
+    return _asv(settings).rates_at(settings.asv_point)
 
 
 METRICS: dict[str, Metric] = {
@@ -139,20 +139,20 @@ DECISION_METRICS: dict[str, tuple[str, bool]] = {
 """Figures of the decisions at a threshold: name to (title, lower is better); all printed as percentages."""
 
 
-def choose(names: Sequence[str] | None, terms: Terms) -> tuple[list[Metric], dict[str, str]]:
+def select_metrics(names: Sequence[str] | None, settings: MetricSettings) -> tuple[list[Metric], dict[str, str]]:
     """The metrics to compute, and why the others cannot be.
 
     Raises:
         EvaluationError: for an unknown name, or one that was asked for and cannot be computed.
     """
     if names is None:
-        reasons = {name: terms.lacks(metric.need) for name, metric in METRICS.items()}
+        reasons = {name: settings.missing_reason(metric.need) for name, metric in METRICS.items()}
         return [m for m in METRICS.values() if not reasons[m.name]], {n: r for n, r in reasons.items() if r}
     for name in names:
         if name not in METRICS and name not in DECISION_METRICS:
             raise EvaluationError(f"unknown metric {name!r}; {suggest(name, [*METRICS, *DECISION_METRICS])}")
-        if name in METRICS and terms.lacks(METRICS[name].need):
-            raise EvaluationError(f"the metric {name!r} {terms.lacks(METRICS[name].need)}")
+        if name in METRICS and settings.missing_reason(METRICS[name].need):
+            raise EvaluationError(f"the metric {name!r} {settings.missing_reason(METRICS[name].need)}")
     return [METRICS[name] for name in dict.fromkeys(names) if name in METRICS], {}
 
 
@@ -164,7 +164,7 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def threshold_at(rule: str | float, points: OperatingPoints, terms: Terms) -> tuple[str, float]:
+def threshold_at(rule: str | float, points: OperatingPoints, settings: MetricSettings) -> tuple[str, float]:
     """A rule such as `eer`, `miss=0.01` or a number, in words and as the threshold it gives on these points.
 
     Rules: `eer`; `stored` (the calibration's lower threshold); `bayes` (for log-likelihood ratios and the cost);
@@ -185,14 +185,14 @@ def threshold_at(rule: str | float, points: OperatingPoints, terms: Terms) -> tu
     if name == "eer" and not text:
         return "the EER point of these trials", points.threshold(points.eer_point())
     if name == "min-dcf" and not text:
-        return "the cheapest threshold of these trials", terms.cost.minimum_threshold(points)
-    if name == "stored" and not text and terms.calibration is not None:
-        return "the calibration's stored threshold", terms.calibration.lower
-    if name == "bayes" and not text and terms.llr:
-        return "the Bayes threshold of the cost", terms.cost.threshold
+        return "the cheapest threshold of these trials", settings.cost.minimum_threshold(points)
+    if name == "stored" and not text and settings.calibration is not None:
+        return "the calibration's stored threshold", settings.calibration.lower
+    if name == "bayes" and not text and settings.llr:
+        return "the Bayes threshold of the cost", settings.cost.threshold
     if name in ("stored", "bayes") and not text:
         raise EvaluationError(
-            f"the operating point {name!r} {terms.lacks('stored' if name == 'stored' else 'llr')}"
+            f"the operating point {name!r} {settings.missing_reason('stored' if name == 'stored' else 'llr')}"
         )
     known = "eer, stored, bayes, min-dcf, miss=0.01, false-alarm=0.01 or a number"
     raise EvaluationError(f"unknown operating point {rule!r}; use {known}")

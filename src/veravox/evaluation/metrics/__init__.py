@@ -1,0 +1,1 @@
+"""The metrics of the field, each from scores or operating points to a number."""

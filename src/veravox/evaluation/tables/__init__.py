@@ -1,0 +1,1 @@
+"""What a reader sees of an evaluation: grids, plots, pages, and the tables of papers."""

@@ -1,0 +1,41 @@
+"""The nouns that are tables: Protocol, Scores, Segments, and the Calibration that turns logits into scores."""
+
+from veravox.tables.calibration import Calibration
+from veravox.tables.files import TABLE_SUFFIXES, read_table, readable, table_text, write_table
+from veravox.tables.labels import BONA_FIDE, LABEL_ALIASES, SPOOF, standard_label
+from veravox.tables.protocol import PROTOCOL_COLUMNS, Protocol, protocol_from_paths, read_protocol
+from veravox.tables.scores import (
+    EXPERT_PREFIX,
+    FAILURE_SCHEMA,
+    GATE_PREFIX,
+    SCORE_NUMBERS,
+    WINDOW_SCHEMA,
+    WRITTEN_ID,
+    Scores,
+)
+from veravox.tables.segments import Segments
+
+__all__ = [
+    "BONA_FIDE",
+    "EXPERT_PREFIX",
+    "FAILURE_SCHEMA",
+    "GATE_PREFIX",
+    "LABEL_ALIASES",
+    "PROTOCOL_COLUMNS",
+    "SCORE_NUMBERS",
+    "SPOOF",
+    "TABLE_SUFFIXES",
+    "WINDOW_SCHEMA",
+    "WRITTEN_ID",
+    "Calibration",
+    "Protocol",
+    "Scores",
+    "Segments",
+    "protocol_from_paths",
+    "read_protocol",
+    "read_table",
+    "readable",
+    "standard_label",
+    "table_text",
+    "write_table",
+]
