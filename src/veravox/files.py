@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,77 @@ def refuse_inputs(out: str | os.PathLike[str], inputs: Iterable[str | os.PathLik
     for path in inputs:
         if os.path.exists(out) and os.path.exists(path) and os.path.samefile(out, path):
             raise OutputError(f"cannot write {str(out)!r}: it is the input {str(path)!r}; choose another name")
+
+
+@contextmanager
+def claimed(path: str | os.PathLike[str], purpose: str) -> Iterator[None]:
+    """Hold an output for one process while the block runs; a process that ends, however, holds nothing.
+
+    The claim is a lock on `.NAME.lock` beside the output, so that it ends with its process. Where the file system
+    knows no locks, nothing is held.
+
+    Args:
+        path: the file that is going to be written.
+        purpose: what is being done, for the message to whoever comes second.
+    Raises:
+        OutputError: at once, if another process holds it; says which.
+    """
+    import fcntl  # not on Windows
+
+    target = Path(path)
+    lock = target.with_name(f".{target.name}.lock")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle = _locked(lock)
+    except BlockingIOError:
+        raise OutputError(
+            f"{str(target)!r} is being written by {_holder(lock)}; wait for its end, or choose another name"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"cannot write {str(target)!r}: {_reason(error)}") from error
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{purpose} (process {os.getpid()} on {platform.node()})".encode(), 0)
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)
+
+
+def _locked(lock: Path) -> int:
+    """A locked handle of a file that lies at its name: the former holder may have removed it meanwhile."""
+    import fcntl
+
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same(handle, lock):
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                return handle
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _same(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(lock: Path) -> str:
+    try:
+        return lock.read_text(encoding="utf-8") or "another process"
+    except (OSError, UnicodeDecodeError):
+        return "another process"
 
 
 @contextmanager

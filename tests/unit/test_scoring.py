@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
 
 import numpy as np
@@ -161,6 +162,68 @@ def test_a_block_that_was_being_written_at_the_kill_is_scored_again(tmp_path, ch
     (tmp_path / "s.csv.parts" / ".partial-x1.jsonl").write_text('{"utterance_id": "half')
     score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, resume=True)
     assert Scores.read(tmp_path / "s.csv").frame["utterance_id"].to_list() == protocol.utterance_ids
+
+
+def _clip(path, source):
+    path.write_bytes(source.read_bytes())
+    os.utime(path, ns=(0, int(path.stat().st_size)))  # a time of its own
+
+
+def test_resume_scores_a_recording_again_that_has_changed_since(tmp_path, samples, checkpoint, monkeypatch):
+    monkeypatch.setattr(scoring_detector, "BLOCK_TRIALS", 2)
+    monkeypatch.setattr(output, "BLOCK_TRIALS", 2)
+    clips = sorted((samples / "eval").rglob("*.flac"))[:6]
+    for index, clip in enumerate(clips[:5]):
+        _clip(tmp_path / f"{index}.flac", clip)
+    protocol = protocol_from_paths([tmp_path / f"{index}.flac" for index in range(5)])
+    policy = detector_policy(checkpoint, "sliding")
+    predictions = []
+
+    def die_at_5(verdict):
+        predictions.append(verdict)
+        if len(predictions) == 5:
+            raise MemoryError("killed")
+
+    with pytest.raises(MemoryError):
+        score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, on_trial=die_at_5)
+    _clip(tmp_path / "0.flac", clips[5])
+    fresh = []
+    monkeypatch.setattr(
+        output, "verdicts", lambda *a, **k: (fresh.append(v) or v for v in scoring_detector.verdicts(*a, **k))
+    )
+    order = []
+    score_to_file(
+        checkpoint,
+        protocol,
+        tmp_path / "s.csv",
+        policy,
+        resume=True,
+        on_trial=lambda v: order.append(v.utterance_id),
+    )
+    assert order == protocol.utterance_ids
+    assert [v.utterance_id for v in fresh] == [protocol.utterance_ids[index] for index in (0, 1, 4)]
+    score_to_file(checkpoint, protocol, tmp_path / "whole.csv", policy)
+    assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    _clip(tmp_path / "3.flac", clips[0])  # after the end of the run, too
+    score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy, resume=True)
+    assert (tmp_path / "s.csv").read_bytes() != (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_second_run_on_one_output_is_refused_and_told_of_the_first(tmp_path, checkpoint, protocol):
+    policy = detector_policy(checkpoint, "sliding")
+    refused = []
+
+    def second(verdict):
+        if not refused:
+            with pytest.raises(OutputError) as caught:
+                score_to_file(checkpoint, protocol, tmp_path / "s.csv", policy)
+            refused.append(str(caught.value))
+
+    few = Protocol(protocol.frame[:3], name="first.csv", root=protocol.root)
+    score_to_file(checkpoint, few, tmp_path / "s.csv", policy, on_trial=second)
+    assert f"a run over first.csv (process {os.getpid()} on " in refused[0]
+    assert len(Scores.read(tmp_path / "s.csv")) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.csv", "s.run.json"]
 
 
 def test_an_output_that_is_a_folder_is_refused_before_anything_is_scored(tmp_path, checkpoint, protocol):

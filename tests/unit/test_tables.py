@@ -8,11 +8,22 @@ import os
 import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
+from polars.testing import assert_frame_equal
 
 from veravox.errors import OutputError, ProtocolError, ScoringError
 from veravox.evaluation import read_key, read_scores
 from veravox.files import write_text
-from veravox.tables import Calibration, Protocol, Scores, Segments, protocol_from_paths, read_protocol
+from veravox.tables import (
+    Calibration,
+    Protocol,
+    Scores,
+    Segments,
+    TrialList,
+    files,
+    protocol_from_paths,
+    read_protocol,
+    read_shard,
+)
 
 
 def rows(*labels):
@@ -165,6 +176,103 @@ def test_a_table_in_utf_16_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "p.csv").write_text("utterance_id,path,label\na,a.wav,spoof\n", encoding="utf-16")
     with pytest.raises(ProtocolError, match="UTF-16; save it as CSV in UTF-8"):
         read_protocol(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "utterance_id;path;label\na;fake.flac;spoof\n",
+            "has ';' between its columns; save it as CSV with commas",
+        ),
+        ("utterance_id\tlabel\na\tspoof\n", "has '\\t' between its columns"),
+        ("utterance_id,path,label\na,fake.flac,spoof,extra\n", "line 2: 4 fields where the first line has 3"),
+        (
+            "utterance_id,path,label\nb,b.flac,spoof\n\na,fake.flac\n",
+            "line 4: 2 fields",
+        ),
+        ('utterance_id,path,label\nb,"b,\nc",spoof\na,fake.flac\n', "line 4: 2 fields"),
+    ],
+)
+def test_a_table_made_by_hand_is_refused_with_line_and_remedy(tmp_path, content, message):
+    (tmp_path / "p.csv").write_text(content)
+    with pytest.raises(ProtocolError) as caught:
+        read_protocol(tmp_path / "p.csv")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_empty_lines_and_spaces_around_names_mean_nothing(tmp_path, end):
+    lines = ["\ufeff utterance_id , path ,label", "", "a,fake.flac,spoof", "", ",,", '"b, c",x.flac,', "", ""]
+    (tmp_path / "p.csv").write_text(end.join(lines), newline="")
+    assert list(read_protocol(tmp_path / "p.csv")) == [
+        {"utterance_id": "a", "path": "fake.flac", "label": "spoof"},
+        {"utterance_id": "b, c", "path": "x.flac", "label": None},
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_shard_read_alone_is_that_of_the_whole_however_the_file_is_cut(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(files, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(files, "BATCH_ROWS", 7)
+    rows = [
+        {"utterance_id": f'{i}, "x"\n{i}', "path": f"{i}.wav", "label": None, "mood": "a" * (i % 9)}
+        for i in range(41)
+    ]
+    Protocol.from_rows(rows).write(tmp_path / f"p{suffix}")
+    whole = read_protocol(tmp_path / f"p{suffix}")
+    for index in range(1, 4):
+        part, trials = read_shard(tmp_path / f"p{suffix}", index, 3)
+        assert list(part) == list(whole.shard(index, 3))
+        assert part.audio_paths() == whole.shard(index, 3).audio_paths()
+        assert trials == TrialList.of(whole)
+    with pytest.raises(ProtocolError, match="shard 4/3 does not exist"):
+        read_shard(tmp_path / f"p{suffix}", 4, 3)
+
+
+def test_a_shard_of_a_protocol_with_doubled_ids_is_refused_wherever_they_lie(tmp_path):
+    frame = pl.DataFrame({"utterance_id": ["a", "b", "c", "a"], "path": ["x.wav"] * 4})
+    frame.write_csv(tmp_path / "p.csv")
+    with pytest.raises(ProtocolError, match="given more than once: 'a'"):
+        read_shard(tmp_path / "p.csv", 2, 4)
+
+
+def test_scores_as_json_lines_come_back_as_they_were(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "utterance_id": ["a", "b"],
+            "path": ["a.wav", "b.wav"],
+            "score": [0.1, -2.5],
+            "verdict": ["uncertain", "spoof"],
+            "p_spoof": [0.4, None],
+            "windows": [2, 1],
+            "worst_start_s": [None, 0.0],
+            "worst_end_s": [None, 10.0],
+            "worst_score": [None, -3.0],
+            "warnings": ["length; level", None],
+            "gate_weight.mel": [1.0, 0.25],
+            "expert_score.mel": [0.1, None],
+            "note": ["kept", None],
+        }
+    )
+    failures = pl.DataFrame({"utterance_id": ["c"], "path": ["c.wav"], "error": ["cut short"]})
+    windows = pl.DataFrame(
+        {
+            "utterance_id": ["a", "a", "b"],
+            "start_s": [0.0, 1.0, 0.0],
+            "end_s": [1.0, 2.0, 1.0],
+            "score": [0.3, -0.1, -2.5],
+        }
+    )
+    Scores(frame, failures, windows).write(tmp_path / "s.jsonl")
+    again = Scores.read(tmp_path / "s.jsonl")
+    assert_frame_equal(again.frame, frame, check_column_order=False)
+    assert_frame_equal(again.failures, failures)
+    assert_frame_equal(again.windows, windows)
+
+
+def test_a_path_that_is_not_in_a_list_is_one_trial():
+    assert protocol_from_paths("cases/fake.flac").utterance_ids == ["cases/fake.flac"]
 
 
 def test_a_column_named_twice_is_refused(tmp_path):

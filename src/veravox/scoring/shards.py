@@ -14,6 +14,8 @@ from veravox.scoring.detector import join_scores
 from veravox.scoring.output import record_path
 from veravox.tables import Protocol, Scores
 
+OF_ONE_SHARD = ("shard", "files_sha256")
+
 
 def _records(paths: Sequence[str | os.PathLike[str]]) -> list[dict[str, Any]]:
     """The records beside the shards, or none if no shard has one."""
@@ -38,7 +40,7 @@ def _record(file: Path) -> dict[str, Any]:
 
 
 def _check_records(records: Sequence[dict[str, Any]], paths: Sequence[str | os.PathLike[str]]) -> None:
-    first = {key: value for key, value in records[0].items() if key != "shard"}
+    first = {key: value for key, value in records[0].items() if key not in OF_ONE_SHARD}
     for record, path in zip(records, paths, strict=True):
         differing = [key for key, value in first.items() if record.get(key) != value]
         if differing:
@@ -69,7 +71,7 @@ def merge(
 
     Args:
         paths: files as `score_to_file` wrote them, in any order.
-        out: .csv, .parquet or .jsonl (of .jsonl shards only).
+        out: .csv, .parquet or .jsonl.
         protocol: checked against, if given: every trial must have a score or a failure.
     Raises:
         ScoringError: for a missing or doubled shard or trial, or shards of different runs.
@@ -90,15 +92,13 @@ def merge(
         whole.align(protocol.with_frame(rest))
     _write(whole, ordered, out)
     if records:
-        write_json(record_path(out), records[0] | {"shard": [1, 1]})
+        record = {key: value for key, value in records[0].items() if key not in OF_ONE_SHARD}
+        write_json(record_path(out), record | {"shard": [1, 1]})
     return whole
 
 
 def _write(whole: Scores, ordered: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> None:
-    if Path(out).suffix.lower() != ".jsonl":
+    if all(Path(path).suffix.lower() == ".jsonl" for path in (out, *ordered)):
+        write_text(out, "".join(Path(path).read_text(encoding="utf-8") for path in ordered))
+    else:
         whole.write(out)
-        return
-    foreign = [str(path) for path in ordered if Path(path).suffix.lower() != ".jsonl"]
-    if foreign:
-        raise ScoringError(f"a .jsonl whole needs .jsonl shards; {first_few(foreign)} are not")
-    write_text(out, "".join(Path(path).read_text(encoding="utf-8") for path in ordered))

@@ -3,7 +3,14 @@
 from veravox.tables.calibration import Calibration
 from veravox.tables.files import TABLE_SUFFIXES, read_table, readable, table_text, write_table
 from veravox.tables.labels import BONA_FIDE, LABEL_ALIASES, SPOOF, standard_label
-from veravox.tables.protocol import PROTOCOL_COLUMNS, Protocol, protocol_from_paths, read_protocol
+from veravox.tables.protocol import (
+    PROTOCOL_COLUMNS,
+    Protocol,
+    TrialList,
+    protocol_from_paths,
+    read_protocol,
+    read_shard,
+)
 from veravox.tables.scores import (
     EXPERT_PREFIX,
     FAILURE_SCHEMA,
@@ -31,8 +38,10 @@ __all__ = [
     "Protocol",
     "Scores",
     "Segments",
+    "TrialList",
     "protocol_from_paths",
     "read_protocol",
+    "read_shard",
     "read_table",
     "readable",
     "standard_label",

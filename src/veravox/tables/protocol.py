@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from veravox.errors import ProtocolError, first_few, suggest
-from veravox.tables.files import read_table, table_text, write_table
+from veravox.tables.files import BATCH_ROWS, read_table, table_batches, table_text, write_table
 from veravox.tables.labels import standard_labels
 
 PROTOCOL_COLUMNS: tuple[str, ...] = (
@@ -159,9 +162,7 @@ class Protocol:
 
     def shard(self, index: int, count: int) -> Protocol:
         """Part `index` (from 1) of `count`: a contiguous, balanced run of trials; all parts make the whole."""
-        if not 1 <= index <= count:
-            raise ProtocolError(f"shard {index}/{count} does not exist; the first is 1/{count}")
-        first, last = (len(self) * (index - 1)) // count, (len(self) * index) // count
+        first, last = shard_bounds(len(self), index, count)
         return self.with_frame(self.frame[first:last])
 
 
@@ -170,8 +171,9 @@ def read_protocol(path: str | os.PathLike[str]) -> Protocol:
     return Protocol.read(path)
 
 
-def protocol_from_paths(paths: Iterable[str | os.PathLike[str]]) -> Protocol:
+def protocol_from_paths(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Protocol:
     """A protocol of files: the id of a file is its path as given; a path named twice is one trial."""
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     given = list(dict.fromkeys(os.fspath(path) for path in paths))
     shown = [table_text(path) for path in given]
     undecodable = {text: path for text, path in zip(shown, given, strict=True) if text != path}
@@ -179,3 +181,68 @@ def protocol_from_paths(paths: Iterable[str | os.PathLike[str]]) -> Protocol:
         {"utterance_id": shown, "path": shown}, schema={"utterance_id": pl.String, "path": pl.String}
     )
     return Protocol(frame, name="the given files", root=Path(), undecodable=undecodable)
+
+
+@dataclass(frozen=True)
+class TrialList:
+    """The whole list that a run scores a shard of: how many trials, and a hash of their ids and paths."""
+
+    count: int
+    sha256: str
+
+    @classmethod
+    def of(cls, protocol: Protocol) -> TrialList:
+        """The list of a protocol."""
+        return cls._of_batches(protocol.frame.iter_slices(BATCH_ROWS))
+
+    @classmethod
+    def _of_batches(cls, batches: Iterable[pl.DataFrame]) -> TrialList:
+        digest, count = hashlib.sha256(), 0
+        for frame in batches:
+            names = [name for name in ("utterance_id", "path") if name in frame.columns]
+            text = frame.select(pl.col(names).cast(pl.String)).write_csv(include_header=not count)
+            digest.update(text.encode())
+            count += len(frame)
+        return cls(count, digest.hexdigest())
+
+
+def read_shard(path: str | os.PathLike[str], index: int, count: int) -> tuple[Protocol, TrialList]:
+    """Part `index` (from 1) of `count` of a protocol, and the whole list; memory holds the part, not the whole.
+
+    The part is that of `Protocol.shard`.
+
+    Raises:
+        ProtocolError: as `Protocol.read` and `Protocol.shard`.
+    """
+    if (index, count) == (1, 1):
+        protocol = Protocol.read(path)
+        return protocol, TrialList.of(protocol)
+    ids = []
+
+    def noted(frame: pl.DataFrame) -> pl.DataFrame:
+        if "utterance_id" not in frame.columns:
+            Protocol(frame.clear(), name=str(path))  # for its error
+        ids.append(frame["utterance_id"].cast(pl.String).hash().to_numpy())
+        return frame
+
+    trials = TrialList._of_batches(map(noted, table_batches(path, ProtocolError)))
+    if len(np.unique(np.concatenate(ids))) < trials.count:
+        protocol = Protocol.read(path)  # for its error; two ids may also share a hash
+        return protocol.shard(index, count), trials
+    first, last = shard_bounds(trials.count, index, count)
+    pieces, seen = [], 0
+    for frame in table_batches(path, ProtocolError):
+        pieces.append(frame[max(0, first - seen) : max(0, last - seen)])
+        seen += len(frame)
+    return Protocol(pl.concat(pieces), name=str(path), root=Path(path).parent), trials
+
+
+def shard_bounds(trials: int, index: int, count: int) -> tuple[int, int]:
+    """First trial, and one past the last, of part `index` (from 1) of `count`.
+
+    Raises:
+        ProtocolError: if there is no such part.
+    """
+    if not 1 <= index <= count:
+        raise ProtocolError(f"shard {index}/{count} does not exist; the first is 1/{count}")
+    return (trials * (index - 1)) // count, (trials * index) // count

@@ -11,13 +11,16 @@ from typing import Any
 import polars as pl
 
 from veravox.errors import ScoringError, first_few
+from veravox.files import write_text
 from veravox.tables.files import read_table, write_table
 from veravox.tables.protocol import Protocol
 
 GATE_PREFIX, EXPERT_PREFIX = "gate_weight.", "expert_score."
 WRITTEN_ID = "written_id"
 """Column of scores whose ids lost an audio ending when they were read: the ids as they were written."""
-SCORE_NUMBERS = ("p_spoof", "prior", "duration_s", "windows", "worst_start_s", "worst_end_s", "worst_score")
+JSON_SCHEMA = 1
+WORST = ("worst_start_s", "worst_end_s", "worst_score")
+SCORE_NUMBERS = ("p_spoof", "prior", "duration_s", "windows", *WORST)
 FAILURE_SCHEMA = {"utterance_id": pl.String, "path": pl.String, "error": pl.String}
 WINDOW_SCHEMA = {"utterance_id": pl.String, "start_s": pl.Float64, "end_s": pl.Float64, "score": pl.Float64}
 
@@ -102,8 +105,15 @@ class Scores:
         return read_table(beside, ScoringError) if beside.is_file() else None
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write .csv or .parquet; failures and windows go beside it, to NAME.failures and NAME.windows."""
+        """Write .csv or .parquet (failures and windows go beside it, to NAME.failures and NAME.windows) or .jsonl.
+
+        Raises:
+            OutputError: for another ending, or if it cannot be written.
+        """
         file = Path(path)
+        if file.suffix.lower() == ".jsonl":
+            write_text(file, "".join(json.dumps(row, allow_nan=False) + "\n" for row in self._json_rows()))
+            return
         for part, frame in (
             ("windows", self.windows),
             ("failures", self.failures if len(self.failures) else None),
@@ -114,6 +124,19 @@ class Scores:
             else:
                 beside.unlink(missing_ok=True)  # of an earlier run under this name
         write_table(self.frame, file)
+
+    def _json_rows(self) -> Iterator[dict[str, Any]]:
+        """One object a trial, as `veravox score --json` has them; failed trials last."""
+        spans: dict[str, list[list[float]]] | None = None
+        if self.windows is not None:
+            spans = {}
+            for name, *span in self.windows.select(*WINDOW_SCHEMA).iter_rows():
+                spans.setdefault(name, []).append(span)
+        for row in self:
+            nested = _nested(row)
+            yield nested if spans is None else nested | {"window_scores": spans.get(row["utterance_id"], [])}
+        for row in self.failures.iter_rows(named=True):
+            yield {"schema": JSON_SCHEMA, **row}
 
     def named_as_in(self, protocol: Protocol) -> Scores:
         """The same scores, each under its id as written (`a.wav`) where the protocol knows that one, not `a`."""
@@ -159,8 +182,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in row.items():
         if key == "worst_10_s":
-            names = ("worst_start_s", "worst_end_s", "worst_score")
-            flat |= dict(zip(names, value or (None, None, None), strict=True))
+            flat |= dict(zip(WORST, value or (None, None, None), strict=True))
         elif key == "warnings" and isinstance(value, list):
             flat[key] = "; ".join(map(str, value)) or None
         elif key in ("gate_weights", "expert_scores"):
@@ -169,6 +191,25 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
         elif key != "schema" and not isinstance(value, dict | list):
             flat[key] = value
     return flat
+
+
+def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of a table of scores as a JSON object; the inverse of `_flat`."""
+    nested: dict[str, Any] = {"schema": JSON_SCHEMA}
+    groups: dict[str, dict[str, Any]] = {"gate_weights": {}, "expert_scores": {}}
+    worst = [row.get(name) for name in WORST]
+    for key, value in row.items():
+        if key.startswith(GATE_PREFIX):
+            groups["gate_weights"][key.removeprefix(GATE_PREFIX)] = value
+        elif key.startswith(EXPERT_PREFIX):
+            groups["expert_scores"][key.removeprefix(EXPERT_PREFIX)] = value
+        elif key == "warnings":
+            nested[key] = value.split("; ") if value else []
+        elif key not in WORST:
+            nested[key] = value
+    if set(WORST) <= set(row):
+        nested["worst_10_s"] = None if None in worst else worst
+    return nested | {key: values for key, values in groups.items() if values} | {"error": None}
 
 
 def _read_json_lines(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from veravox.models.checkpoint import Checkpoint
     from veravox.scoring.verdict import Verdict
-    from veravox.tables import Protocol, Scores
+    from veravox.tables import Protocol, Scores, TrialList
 
 PATHS = "Files, folders, globs, '-' (a list on stdin), or one protocol (.csv, .parquet)."
 
@@ -59,7 +59,7 @@ def command(
         raise ConfigurationError(f"--prior must lie between 0 and 1, not {prior}")
     if out is not None:
         refuse_inputs(out, [path for path in paths if path != "-"])
-    protocol = _protocol(paths, null)
+    protocol, trials = _trials(paths, null, part)
     if threads is not None:
         import torch
 
@@ -73,8 +73,7 @@ def command(
     _warn_of_calibration(checkpoint, chosen)
     run: dict[str, Any] = {"policy": chosen, "workers": workers, "batch_size": batch_size, "prior": prior}
     shown = _Shown(protocol, as_json, windows, quiet, table=out is None)
-    count = len(protocol.shard(*part))
-    with show.progress("scoring", count, quiet) as advance:
+    with show.progress("scoring", len(protocol), quiet) as advance:
 
         def on_trial(verdict: Verdict) -> None:
             shown.add(verdict)
@@ -84,7 +83,15 @@ def command(
             from veravox.scoring.output import score_to_file
 
             scores = score_to_file(
-                checkpoint, protocol, out, windows=windows, resume=resume, shard=part, on_trial=on_trial, **run
+                checkpoint,
+                protocol,
+                out,
+                windows=windows,
+                resume=resume,
+                shard=part,
+                on_trial=on_trial,
+                trials=trials,
+                **run,
             )
             shown.finished_before(scores)
         else:
@@ -104,11 +111,11 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _protocol(paths: list[str], null: bool) -> Protocol:
-    """The trials that the arguments name: one protocol, or files, folders, globs and the list on stdin."""
+def _trials(paths: list[str], null: bool, part: tuple[int, int]) -> tuple[Protocol, TrialList]:
+    """The trials of a shard and the list it is of: one protocol, or files, folders, globs, a list on stdin."""
     from veravox.audio import find_audio
     from veravox.errors import ConfigurationError
-    from veravox.tables import TABLE_SUFFIXES, protocol_from_paths, read_protocol
+    from veravox.tables import TABLE_SUFFIXES, TrialList, protocol_from_paths, read_shard
 
     tables = [path for path in paths if Path(path).suffix.lower() in TABLE_SUFFIXES]
     if tables:
@@ -116,17 +123,18 @@ def _protocol(paths: list[str], null: bool) -> Protocol:
             raise ConfigurationError(
                 f"score one protocol at a time, or files; got {tables[0]!r} among {len(paths)}"
             )
-        protocol = read_protocol(tables[0])
+        protocol, trials = read_shard(tables[0], *part)
         protocol.require("path")
-        if not len(protocol):
+        if not trials.count:
             raise ConfigurationError(f"{tables[0]!r} has no trials")
-        return protocol
+        return protocol, trials
     given: list[str] = []
     for path in paths:
         given += _listed(null) if path == "-" else [path]
     if not given:
         raise ConfigurationError("the list on stdin is empty")
-    return protocol_from_paths(find_audio(given))
+    protocol = protocol_from_paths(find_audio(given))
+    return protocol.shard(*part), TrialList.of(protocol)
 
 
 def _listed(null: bool) -> list[str]:
