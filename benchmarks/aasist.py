@@ -13,7 +13,7 @@ import torch
 
 from plain_aasist import PlainAASIST
 from veravox.models import DetectorModel, DetectorSpec
-from veravox.models.import_weights import aasist_names
+from veravox.models.experts.aasist import aasist_names
 
 ROUNDS = 7
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 import veravox
 
 SOURCE = Path(veravox.__file__).parent
@@ -49,17 +47,36 @@ def imported_modules(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
-def test_imports_point_up_the_list_of_rooms(path):
-    here = room_of(path)
+def wrong_imports(path: Path) -> list[str]:
+    """Imports of a file that point down the list of rooms, sideways, or to no room, each with the remedy."""
+    here, problems = room_of(path), []
     for line, module in imported_modules(path):
         parts = module.split(".")
         if parts[0] != "veravox" or len(parts) < 2 or parts[1] == "__version__":
             continue
-        there = parts[1]
-        assert there in FLOOR_OF, f"{path}:{line} imports {module}: no such room"
-        allowed = there == here or FLOOR_OF[there] < FLOOR_OF[here]
-        assert allowed, f"{path}:{line}: {here} may not import {there}"
+        there, where = parts[1], f"{path.relative_to(SOURCE).as_posix()}:{line}"
+        if there not in FLOOR_OF:
+            problems.append(f"{where} imports {module}: no such room")
+        elif there != here and FLOOR_OF[there] >= FLOOR_OF[here]:
+            problems.append(f"{where}: {here} may not import {there}")
+    return problems
+
+
+def test_imports_point_up_the_list_of_rooms():
+    assert [problem for path in FILES for problem in wrong_imports(path)] == []
+
+
+def test_plug_ins_import_no_plug_in_of_their_kind():
+    folders = [SOURCE / "models" / kind for kind in ("front_ends", "experts", "gates", "routers")]
+    offenders = []
+    for folder in folders:
+        plug_ins = {path.stem for path in folder.glob("*.py")} - {"__init__", "sparse"}
+        prefix = f"veravox.models.{folder.name}."
+        for path in folder.glob("*.py"):
+            for line, module in imported_modules(path):
+                if module.startswith(prefix) and module.removeprefix(prefix).split(".")[0] in plug_ins:
+                    offenders.append(f"{path.relative_to(SOURCE).as_posix()}:{line} imports {module}")
+    assert offenders == [], "what two of them need lies in models/layers"
 
 
 def test_every_file_lies_in_a_room_of_the_plan():

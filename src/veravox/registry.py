@@ -52,18 +52,38 @@ class Registry(Generic[T]):
     Args:
         kind: what an entry is called in messages, e.g. `gate`.
         package: dotted name of the package whose modules register entries.
+        base: class that every entry is derived from; None where entries are functions.
+        returns: where entries are functions, the name of the class that their annotation says they return.
+        supplier: in messages, who gives the arguments that options may not set.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        base: type | None = None,
+        returns: str | None = None,
+        supplier: str = "the detector",
+    ) -> None:
         self.kind = kind
         self.package = package
+        self.base = base
+        self.returns = returns
+        self.supplier = supplier
         self._entries: dict[str, Callable[..., T]] = {}
         self._loaded = False
 
     def register(self, name: str) -> Callable[[Any], Any]:
-        """Decorator: enter a class under `name`; a second entry of one name is our own mistake."""
+        """Decorator: enter a class or function under `name`; a second entry of one name is our own mistake.
+
+        Raises:
+            ConfigurationError: if the entry is not of the registry's kind, naming what it lacks.
+        """
 
         def enter(entry: Any) -> Any:
+            problem = self._problem(entry)
+            if problem:
+                raise ConfigurationError(f"{self.kind} {name!r}: {problem}")
             present = self._entries.get(name)
             same = present is not None and (present.__module__, present.__qualname__) == (
                 entry.__module__,
@@ -74,6 +94,23 @@ class Registry(Generic[T]):
             return entry
 
         return enter
+
+    def _problem(self, entry: Any) -> str | None:
+        """Why an entry is not of this registry's kind; None if it is."""
+        called = getattr(entry, "__name__", repr(entry))
+        if self.base is not None:
+            if not inspect.isclass(entry) or not issubclass(entry, self.base):
+                return f"{called} is not a {self.base.__name__}; write 'class {called}({self.base.__name__})'"
+            lacking = sorted([*getattr(entry, "__abstractmethods__", ()), *_undefined(entry, self.base)])
+            return f"{called} does not define {', '.join(lacking)}" if lacking else None
+        if self.returns is None:
+            return None
+        if not inspect.isfunction(entry):
+            return f"{called} is not a function; write one that returns a {self.returns}"
+        annotation = entry.__annotations__.get("return")
+        if getattr(annotation, "__name__", annotation) != self.returns:
+            return f"{called} must return a {self.returns}; annotate it with '-> {self.returns}'"
+        return None
 
     def _load(self) -> None:
         if self._loaded:
@@ -109,7 +146,7 @@ class Registry(Generic[T]):
         Raises:
             ConfigurationError: naming the entry, the option and the nearest word.
         """
-        check_options(f"{self.kind} {spec.name!r}", self[spec.name], self._options(spec), supplied)
+        check_options(f"{self.kind} {spec.name!r}", self[spec.name], self._options(spec), supplied, self.supplier)
 
     def build(self, spec: Spec, **supplied: Any) -> T:
         """Make the named object from its options and what the caller supplies.
@@ -134,8 +171,18 @@ class Registry(Generic[T]):
         return {renamed.get(name, name): value for name, value in spec.options.items()}
 
 
+def _undefined(entry: type, base: type) -> list[str]:
+    """Class attributes that the base declares without a value and the entry does not set."""
+    declared = [name for name, hint in vars(base).get("__annotations__", {}).items() if "ClassVar" in str(hint)]
+    return [name for name in declared if not hasattr(entry, name)]
+
+
 def check_options(
-    owner: str, entry: Callable[..., Any], options: Mapping[str, Any], supplied: tuple[str, ...] = ()
+    owner: str,
+    entry: Callable[..., Any],
+    options: Mapping[str, Any],
+    supplied: tuple[str, ...] = (),
+    supplier: str = "the detector",
 ) -> None:
     """Check named options against a callable's signature: names first, then types, then what is missing.
 
@@ -152,7 +199,7 @@ def check_options(
     hints = typing.get_type_hints(function)
     for name, value in options.items():
         if name in supplied:
-            raise ConfigurationError(f"{owner}: {name!r} is set by the detector; remove it")
+            raise ConfigurationError(f"{owner}: {name!r} is set by {supplier}; remove it")
         if name not in settable:
             raise ConfigurationError(f"{owner} has no option {name!r}; {suggest(name, settable)}")
         if name in hints and not accepts(hints[name], value):

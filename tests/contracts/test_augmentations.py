@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,22 +12,14 @@ from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.errors import AugmentationError
 from veravox.registry import Spec
 
-SAMPLES = Path(__file__).parents[2] / "samples"
 NAMES = AUGMENTATIONS.names()
-FIXED = {"polarity"}
-"""Those without randomness."""
 
 
-NEEDED = {
-    "babble": {"source": str(SAMPLES / "protocol.csv")},
-    "noise_folder": {"folder": str(SAMPLES / "dev" / "bonafide")},
-    "impulse_response": {"folder": str(SAMPLES / "dev" / "bonafide" / "tuxpaint-stamps")},
-}
-"""Options of those that need recordings; any recording will do."""
-
-
-def build(name):
-    return AUGMENTATIONS.build(Spec(name, NEEDED.get(name, {})))
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """Makes a registered augmentation with the options that its class states."""
+    folder = tmp_path_factory.mktemp("examples")
+    return lambda name: AUGMENTATIONS.build(Spec(name, AUGMENTATIONS[name].example_options(folder)))
 
 
 def voice(seconds=1.0, sample_rate_hz=16000, peak=0.5):
@@ -51,20 +42,20 @@ def assert_sound(result, source, augmentation):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_builds_from_its_needed_options_and_says_what_it_does(name):
+def test_it_builds_from_its_needed_options_and_says_what_it_does(build, name):
     assert isinstance(build(name), Augmentation)
     assert inspect.getdoc(AUGMENTATIONS[name])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_whole_numbers_are_refused_since_nobody_told_their_full_scale(name):
+def test_whole_numbers_are_refused_since_nobody_told_their_full_scale(build, name):
     whole = (32767 * voice(0.1)).astype(np.int16)
     with pytest.raises(AugmentationError, match=r"floating-point numbers in \[-1, 1\], not int16"):
         build(name)(whole, 16000, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_input_is_untouched_and_shares_no_memory_with_the_output(name):
+def test_the_input_is_untouched_and_shares_no_memory_with_the_output(build, name):
     source = voice()
     before = source.copy()
     result = build(name)(source, 16000, np.random.default_rng(1))
@@ -74,18 +65,18 @@ def test_the_input_is_untouched_and_shares_no_memory_with_the_output(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_generator_gives_the_same_waveform_and_others_give_others(name):
+def test_the_same_generator_gives_the_same_waveform_and_others_give_others(build, name):
     source = voice()
     first = build(name)(source, 16000, np.random.default_rng((1, 2, 3)))
     again = build(name)(source, 16000, np.random.default_rng((1, 2, 3)))
     assert np.array_equal(first, again)
-    if name not in FIXED:
+    if AUGMENTATIONS[name].is_random:
         results = [build(name)(source, 16000, np.random.default_rng((1, 2, k))).tobytes() for k in range(4, 10)]
         assert len(set(results)) > 1
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_works_on_a_tenth_of_a_second_silence_and_full_scale(name):
+def test_it_works_on_a_tenth_of_a_second_silence_and_full_scale(build, name):
     augmentation = build(name)
     sign = np.where(voice() >= 0, 1.0, -1.0).astype(np.float32)
     for source in (voice(0.1), np.zeros(8000, np.float32), sign):
@@ -94,14 +85,14 @@ def test_it_works_on_a_tenth_of_a_second_silence_and_full_scale(name):
 
 @pytest.mark.parametrize("sample_rate_hz", [8000, 22050, 44100, 48000])
 @pytest.mark.parametrize("name", NAMES)
-def test_it_works_at_usual_sampling_rates(name, sample_rate_hz):
+def test_it_works_at_usual_sampling_rates(build, name, sample_rate_hz):
     augmentation = build(name)
     source = voice(0.3, sample_rate_hz)
     assert_sound(augmentation(source, sample_rate_hz, np.random.default_rng(8)), source, augmentation)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_survives_the_way_to_a_worker(name):
+def test_it_survives_the_way_to_a_worker(build, name):
     augmentation = pickle.loads(pickle.dumps(build(name)))
     source = voice(0.2)
     expected = build(name)(source, 16000, np.random.default_rng(2))
@@ -109,7 +100,7 @@ def test_it_survives_the_way_to_a_worker(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_failure_is_an_error_that_names_the_augmentation(name):
+def test_a_failure_is_an_error_that_names_the_augmentation(build, name):
     broken = voice(0.2)
     broken[100] = np.nan
     for source in (broken, np.zeros(0, np.float32), np.zeros((2, 100), np.float32)):

@@ -18,23 +18,18 @@ import yaml
 from tiny import tiny_encoder
 from veravox.augment import build_chain, build_synthesis
 from veravox.errors import ConfigurationError
-from veravox.models import DetectorModel, DetectorSpec, read_checkpoint
+from veravox.models import EXPERTS, DetectorModel, DetectorSpec, read_checkpoint
 from veravox.recipes import RECIPES, recipe
 from veravox.scoring import score
 from veravox.tables import read_protocol
 from veravox.training import Recipe, change, fit
 
-NARROW = {
-    "resnet": {"widths": [4, 8], "depths": [1, 1]},
-    "rawnet2": {"widths": [4, 8], "hidden": 8, "layers": 1},
-    "aasist": {"widths": [4, 4], "hidden": 4, "any_length": True},
-    "aasist_l": {"widths": [4, 4], "hidden": 4, "any_length": True},
-}
 PRETRAINED = [
     name
     for name in RECIPES.names()
-    if any(spec.name == "ssl" for spec in RECIPES[name]().detector.front_ends.values())
+    if any("model" in spec.options for spec in RECIPES[name]().detector.front_ends.values())
 ]
+"""Recipes whose front end needs a published encoder."""
 OTHERS = [name for name in RECIPES.names() if name not in PRETRAINED]
 
 
@@ -71,7 +66,7 @@ def miniature(one: Recipe) -> Recipe:
     """The same experiment with narrow experts, short windows and one small batch an epoch."""
     plain = one.detector.to_dict()
     for expert in plain["experts"].values():
-        expert.update(NARROW.get(expert["name"], {}))
+        expert.update(EXPERTS[expert["name"]].example_options(Path()))
     plain["window_s"] = 0.5
     settings = [
         "training.epochs=1",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ RATE_HZ = 16000
 
 def build(name):
     try:
-        return SYNTHESES.build(Spec(name))
+        return SYNTHESES.build(Spec(name, SYNTHESES[name].example_options(Path(tempfile.gettempdir()))))
     except MissingDependencyError as error:
         pytest.skip(str(error))
 

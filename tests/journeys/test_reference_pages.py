@@ -18,7 +18,7 @@ from tiny import tiny_checkpoint, tiny_encoder
 from veravox.apps.cli import main
 from veravox.models import DetectorModel, DetectorSpec, write_checkpoint
 from veravox.models.experts.aasist import WINDOW_SAMPLES
-from veravox.models.import_weights import IMPORTABLE
+from veravox.models.import_weights import importable
 from veravox.tables import read_protocol
 
 ROOT = Path(__file__).parents[2]
@@ -179,7 +179,7 @@ def models_world(folder: Path) -> None:
             "window_s": window_s,
         }
         ours = DetectorModel(DetectorSpec.parse(description)).mixture.experts[expert].state_dict()
-        torch.save({theirs: ours[mine] for theirs, mine in IMPORTABLE[expert]().items()}, folder / f"{name}.pth")
+        torch.save({theirs: ours[mine] for theirs, mine in importable()[expert]().items()}, folder / f"{name}.pth")
 
 
 def sharpness_world(folder: Path) -> None:

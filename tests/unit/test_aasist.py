@@ -17,7 +17,8 @@ import veravox
 from veravox.apps.cli import main
 from veravox.errors import CheckpointError, ConfigurationError
 from veravox.models import Checkpoint, DetectorModel, DetectorSpec, read_checkpoint, write_checkpoint
-from veravox.models.import_weights import aasist_names, import_checkpoint
+from veravox.models.experts.aasist import aasist_names
+from veravox.models.import_weights import import_checkpoint
 
 OFFICIAL = {"aasist": ("AASIST", 297_866), "aasist_l": ("AASIST-L", 85_306)}
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from veravox.errors import CheckpointError
 from veravox.models import DetectorModel, DetectorSpec, import_checkpoint
-from veravox.models.import_weights import rawnet2_names
+from veravox.models.experts.rawnet2 import rawnet2_names
 
 
 class Plain:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import abc
+import re
+from typing import ClassVar
+
 import pytest
 
+from veravox.corpora import CORPORA
 from veravox.errors import ConfigurationError
+from veravox.recipes import RECIPES, recipe
 from veravox.registry import Registry, Spec
+from veravox.training import Recipe
 
 
 class Thing:
@@ -50,3 +57,60 @@ def test_what_the_caller_supplies_a_spec_may_not_set(things):
 def test_a_spec_survives_its_plain_form():
     spec = Spec("thing", {"size": 3})
     assert Spec.parse(spec.to_dict()) == spec
+
+
+class Gadget(abc.ABC):
+    purpose: ClassVar[str]
+
+    @abc.abstractmethod
+    def run(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (Thing, "gadget 'new': Thing is not a Gadget; write 'class Thing(Gadget)'"),
+        (lambda: 3, "is not a Gadget"),
+        (type("Idle", (Gadget,), {"purpose": "none"}), "gadget 'new': Idle does not define run"),
+        (type("Mute", (Gadget,), {"run": print}), "gadget 'new': Mute does not define purpose"),
+    ],
+)
+def test_a_class_of_the_wrong_kind_is_refused_in_one_line(entry, message):
+    with pytest.raises(ConfigurationError, match=re.escape(message)) as caught:
+        Registry("gadget", "veravox.corpora", Gadget).register("new")(entry)
+    assert "\n" not in str(caught.value)
+
+
+def no_annotation():
+    return 3
+
+
+def wrong_annotation() -> int:
+    return 3
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (no_annotation, "recipe 'new': no_annotation must return a Recipe; annotate it with '-> Recipe'"),
+        (wrong_annotation, "wrong_annotation must return a Recipe"),
+        (Thing, "recipe 'new': Thing is not a function; write one that returns a Recipe"),
+    ],
+)
+def test_a_function_of_the_wrong_kind_is_refused_in_one_line(entry, message):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        Registry("recipe", "veravox.corpora", returns="Recipe").register("new")(entry)
+
+
+def test_a_recipe_that_returns_something_else_is_named(monkeypatch):
+    def liar() -> Recipe:
+        return 3
+
+    monkeypatch.setitem(RECIPES._entries, "liar", liar)
+    with pytest.raises(ConfigurationError, match="recipe 'liar' returned int, not a Recipe"):
+        recipe("liar")
+
+
+def test_options_that_the_caller_gives_are_refused_in_the_registrys_own_words():
+    with pytest.raises(ConfigurationError, match="'split' is set by ROOT and --split; remove it"):
+        CORPORA.check(Spec("asvspoof2019_la", {"split": "dev"}), ("root", "split"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -40,9 +41,19 @@ class Augmentation(abc.ABC):
     """A transform of a training waveform that keeps its label and, if `keeps_length`, its length.
 
     A subclass writes `apply`; calling the object checks what goes in and what comes out.
+
+    Attributes:
+        keeps_length: whether the output has as many samples as the input.
+        is_random: whether two draws differ.
     """
 
     keeps_length: ClassVar[bool] = True
+    is_random: ClassVar[bool] = True
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        """Options of a small one, as tests build it; what it needs on disk it writes to `folder`."""
+        return {}
 
     def __call__(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
         """Transform a waveform.
@@ -67,7 +78,7 @@ class Augmentation(abc.ABC):
         return f"augmentation {(names or [type(self).__name__])[0]!r}"
 
 
-AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "veravox.augment")
+AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "veravox.augment", Augmentation)
 
 _HOMES = {
     "Babble": "babble",

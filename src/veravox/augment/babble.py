@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.levels import mean_power
 from veravox.augment.noise import add_at_snr
 from veravox.augment.ranges import check_range, check_within
-from veravox.augment.recordings import find_recordings, read_piece
+from veravox.augment.recordings import find_recordings, read_piece, write_noise_recordings
 
 
 @AUGMENTATIONS.register("babble")
@@ -20,6 +23,10 @@ class Babble(Augmentation):
         min_talkers: fewest voices; with `max_talkers`.
         min_snr_db: lowest SNR; with `max_snr_db`.
     """
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        return {"source": write_noise_recordings(folder)}
 
     def __init__(
         self,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.ranges import check_within
-from veravox.augment.recordings import find_recordings, read_recording
+from veravox.augment.recordings import find_recordings, read_recording, write_noise_recordings
 from veravox.augment.reverberation import convolve
 from veravox.errors import AugmentationError
 
@@ -28,6 +30,10 @@ class ImpulseResponse(Augmentation):
         folder: recordings of impulse responses (all below it count), or a protocol of them.
         max_response_s: longer responses are cut.
     """
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        return {"folder": write_noise_recordings(folder)}
 
     def __init__(self, folder: str, max_response_s: float = 2.0) -> None:
         check_within("impulse_response", 0.001, 60, max_response_s=max_response_s)

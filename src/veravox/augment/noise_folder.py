@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.noise import add_at_snr
 from veravox.augment.ranges import check_range, check_within
-from veravox.augment.recordings import find_recordings, read_piece
+from veravox.augment.recordings import find_recordings, read_piece, write_noise_recordings
 
 
 @AUGMENTATIONS.register("noise_folder")
@@ -18,6 +21,10 @@ class NoiseFolder(Augmentation):
         folder: any folder of recordings (all below it count), or a protocol.
         min_snr_db: lowest SNR; with `max_snr_db`.
     """
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        return {"folder": write_noise_recordings(folder)}
 
     def __init__(self, folder: str, min_snr_db: float = 0.0, max_snr_db: float = 25.0) -> None:
         check_range("noise_folder", "min_snr_db", min_snr_db, "max_snr_db", max_snr_db)

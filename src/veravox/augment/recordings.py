@@ -85,3 +85,18 @@ def read_piece(
         pass  # read_audio tries the other decoder, and says what is wrong
     whole = read_audio(path, sample_rate_hz)
     return np.take(whole, np.arange(samples) + rng.integers(len(whole)), mode="wrap")
+
+
+def write_noise_recordings(folder: Path, count: int = 3) -> str:
+    """Write a few short recordings of decaying noise, unless they are there; the folder, for example options."""
+    import soundfile
+
+    folder = folder / "noise_recordings"
+    for index in range(count):
+        path = folder / f"{index}.wav"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            decay = np.exp(-np.arange(4000) / 800.0)
+            noise = np.random.default_rng(index).uniform(-0.5, 0.5, 4000) * decay
+            soundfile.write(path, noise.astype(np.float32), 16000)
+    return str(folder)

@@ -16,7 +16,9 @@ from typing import Any
 from veravox.registry import Registry
 from veravox.tables import Protocol
 
-CORPORA: Registry[Protocol] = Registry("corpus", "veravox.corpora")
+CORPORA: Registry[Protocol] = Registry(
+    "corpus", "veravox.corpora", returns="Protocol", supplier="ROOT and --split"
+)
 
 
 class CorpusWarning(UserWarning):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,104 +11,14 @@ from torch import Tensor
 
 from veravox.errors import CheckpointError, ConfigurationError, first_few, suggest
 from veravox.models.checkpoint import Checkpoint
-from veravox.models.detector import DetectorModel, DetectorSpec
-from veravox.models.experts.aasist import WINDOW_SAMPLES
-
-NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-LINEAR = ("weight", "bias")
-RECURRENT = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel, DetectorSpec
+from veravox.models.experts import EXPERTS, OfficialWeights
 
 
-def _fields(theirs: str, ours: str, fields: tuple[str, ...]) -> dict[str, str]:
-    return {f"{theirs}.{field}": f"{ours}.{field}" for field in fields}
-
-
-def _graph_attention(theirs: str, ours: str) -> dict[str, str]:
-    return {
-        f"{theirs}.att_weight": f"{ours}.weight",
-        **_fields(f"{theirs}.att_proj", f"{ours}.pair", LINEAR),
-        **_node_projection(theirs, ours),
-    }
-
-
-def _node_projection(theirs: str, ours: str) -> dict[str, str]:
-    return {
-        **_fields(f"{theirs}.proj_with_att", f"{ours}.project.proj_attended", LINEAR),
-        **_fields(f"{theirs}.proj_without_att", f"{ours}.project.proj_self", LINEAR),
-        **_fields(f"{theirs}.bn", f"{ours}.project.normalise", NORM),
-    }
-
-
-def _mixed_attention(theirs: str, ours: str) -> dict[str, str]:
-    return {
-        f"{theirs}.att_weight11": f"{ours}.weight_temporal",
-        f"{theirs}.att_weight22": f"{ours}.weight_spectral",
-        f"{theirs}.att_weight12": f"{ours}.weight_across",
-        f"{theirs}.att_weightM": f"{ours}.weight_master",
-        **_fields(f"{theirs}.proj_type1", f"{ours}.proj_temporal", LINEAR),
-        **_fields(f"{theirs}.proj_type2", f"{ours}.proj_spectral", LINEAR),
-        **_fields(f"{theirs}.att_proj", f"{ours}.pair", LINEAR),
-        **_fields(f"{theirs}.att_projM", f"{ours}.pair_master", LINEAR),
-        **_fields(f"{theirs}.proj_with_attM", f"{ours}.proj_attended_master", LINEAR),
-        **_fields(f"{theirs}.proj_without_attM", f"{ours}.proj_self_master", LINEAR),
-        **_node_projection(theirs, ours),
-    }
-
-
-def _encoder_block(index: int) -> dict[str, str]:
-    theirs, ours = f"encoder.{index}.0", f"encoder.{index}"
-    return {
-        **(_fields(f"{theirs}.bn1", f"{ours}.discarded", NORM) if index else {}),
-        **_fields(f"{theirs}.conv1", f"{ours}.conv1", LINEAR),
-        **_fields(f"{theirs}.bn2", f"{ours}.normalise", NORM),
-        **_fields(f"{theirs}.conv2", f"{ours}.conv2", LINEAR),
-        **(_fields(f"{theirs}.conv_downsample", f"{ours}.skip", LINEAR) if index in (0, 2) else {}),
-    }
-
-
-def aasist_names() -> dict[str, str]:
-    """Names in the official AASIST checkpoints, to names in our `aasist` and `aasist_l`."""
-    names = {"pos_S": "graph.positions", **_fields("first_bn", "normalise", NORM)}
-    for index in range(6):
-        names |= _encoder_block(index)
-    names |= _graph_attention("GAT_layer_S", "graph.attend_spectral")
-    names |= _graph_attention("GAT_layer_T", "graph.attend_temporal")
-    names |= _fields("pool_S.proj", "graph.pool_spectral.score", LINEAR)
-    names |= _fields("pool_T.proj", "graph.pool_temporal.score", LINEAR)
-    for branch in (1, 2):
-        ours = f"graph.branches.{branch - 1}"
-        names[f"master{branch}"] = f"{ours}.master"
-        names |= _mixed_attention(f"HtrgGAT_layer_ST{branch}1", f"{ours}.first")
-        names |= _mixed_attention(f"HtrgGAT_layer_ST{branch}2", f"{ours}.second")
-        names |= _fields(f"pool_hS{branch}.proj", f"{ours}.pool_spectral.score", LINEAR)
-        names |= _fields(f"pool_hT{branch}.proj", f"{ours}.pool_temporal.score", LINEAR)
-    return names | _fields("out_layer", "head", LINEAR)
-
-
-def rawnet2_names() -> dict[str, str]:
-    """Names in the checkpoints of the ASVspoof 2021 baseline RawNet2, to names in our `rawnet2`."""
-    names = {**_fields("first_bn", "normalise", NORM), **_fields("bn_before_gru", "norm_gru", NORM)}
-    for index in range(6):
-        theirs, ours = f"block{index}.0", f"blocks.{index}"
-        if index:
-            names |= _fields(f"{theirs}.bn1", f"{ours}.norm1", NORM)
-        names |= _fields(f"{theirs}.conv1", f"{ours}.conv1", LINEAR)
-        names |= _fields(f"{theirs}.bn2", f"{ours}.norm2", NORM)
-        names |= _fields(f"{theirs}.conv2", f"{ours}.conv2", LINEAR)
-        names |= _fields(f"fc_attention{index}.0", f"{ours}.scale", LINEAR)
-    names |= _fields("block2.0.conv_downsample", "blocks.2.skip", LINEAR)
-    for layer in range(3):
-        names |= {f"gru.{part}_l{layer}": f"gru.{part}_l{layer}" for part in RECURRENT}
-    return names | _fields("fc1_gru", "embed", LINEAR) | _fields("fc2_gru", "head", LINEAR)
-
-
-IMPORTABLE: Mapping[str, Callable[[], dict[str, str]]] = {
-    "aasist": aasist_names,
-    "aasist_l": aasist_names,
-    "rawnet2": rawnet2_names,
-}
-OPTIONS: Mapping[str, Mapping[str, object]] = {"rawnet2": {"published": True}}
-"""What an expert must be told to compute as its official weights want."""
+def importable() -> dict[str, OfficialWeights]:
+    """How to read published weights, by the name of the expert; every expert that states it."""
+    stated = {name: EXPERTS[name].official for name in EXPERTS.names()}  # type: ignore[attr-defined]
+    return {name: official for name, official in stated.items() if official is not None}
 
 
 def import_checkpoint(path: str | os.PathLike[str], expert: str) -> Checkpoint:
@@ -121,19 +31,20 @@ def import_checkpoint(path: str | os.PathLike[str], expert: str) -> Checkpoint:
         ConfigurationError: if weights of this expert cannot be imported.
         CheckpointError: if the file is no state dict, or a name or shape in it does not fit; each is named.
     """
-    if expert not in IMPORTABLE:
-        raise ConfigurationError(f"cannot import weights of expert {expert!r}; {suggest(expert, IMPORTABLE)}")
+    if expert not in importable():
+        raise ConfigurationError(f"cannot import weights of expert {expert!r}; {suggest(expert, importable())}")
+    official = importable()[expert]
     weights = _read_state(Path(path))
     spec = DetectorSpec.parse(
         {
             "front_ends": {"waveform": "waveform"},
-            "experts": {expert: {"front_end": "waveform", "name": expert, **OPTIONS.get(expert, {})}},
-            "window_s": WINDOW_SAMPLES / 16000,
+            "experts": {expert: {"front_end": "waveform", "name": expert, **official.options}},
+            "window_s": official.window_samples / SAMPLE_RATE_HZ,
         }
     )
     detector = DetectorModel(spec)
     target = detector.mixture.experts[expert]
-    target.load_state_dict(_renamed(weights, IMPORTABLE[expert](), target.state_dict(), path, expert))
+    target.load_state_dict(_renamed(weights, official.names, target.state_dict(), path, expert))
     return Checkpoint(detector.eval(), provenance={"imported_from": Path(path).name}, source=str(path))
 
 

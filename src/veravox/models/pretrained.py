@@ -79,6 +79,22 @@ def _loaded(transformers: Any, folder: Path, config: Any, model: str) -> nn.Modu
     return encoder.float()
 
 
+def write_random_encoder(folder: Path, kind: str, settings: Mapping[str, Any]) -> str:
+    """Write an encoder of random weights in the Hugging Face format, unless it is there; its folder.
+
+    Args:
+        kind: the configuration's `model_type`.
+        settings: the configuration itself.
+    Raises:
+        MissingDependencyError: if transformers is not installed.
+    """
+    transformers = require("transformers", EXTRA)
+    if not (folder / "config.json").exists():
+        config = transformers.AutoConfig.for_model(kind, **settings)
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+    return str(folder)
+
+
 def portable_configuration(encoder: nn.Module) -> dict[str, Any]:
     """An encoder's configuration as plain data, from which `load_encoder` builds an empty one."""
     settings = encoder.config.to_dict()  # type: ignore[union-attr,operator]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,11 @@ class Synthesis(abc.ABC):
         """
         return guarded(lambda: f"synthesis {self.attack_id!r}", self.apply, waveform, sample_rate_hz, rng)
 
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        """Options of a small one, as tests build it; what it needs on disk it writes to `folder`."""
+        return {}
+
     @property
     def attack_id(self) -> str:
         """The registered name: the attack that the copy belongs to."""
@@ -41,6 +48,6 @@ class Synthesis(abc.ABC):
         """The synthesis itself; `waveform` is float32, not empty, and must not be changed in place."""
 
 
-SYNTHESES: Registry[Synthesis] = Registry("synthesis", "veravox.augment.synthesis")
+SYNTHESES: Registry[Synthesis] = Registry("synthesis", "veravox.augment.synthesis", Synthesis)
 
 __all__ = ["SYNTHESES", "Synthesis"]

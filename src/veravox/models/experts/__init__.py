@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -26,6 +28,21 @@ class ExpertOutput:
     class_logits: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class OfficialWeights:
+    """How the published weights of a network are read into an expert.
+
+    Args:
+        names: each parameter's name in the published file, to its name in the expert.
+        options: of the expert, as these weights need them.
+        window_samples: length of the windows they were trained on.
+    """
+
+    names: Mapping[str, str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    window_samples: int = 64600
+
+
 class Expert(nn.Module, abc.ABC):
     """Judges features. It may be supplied `feature_shape`, the shape of one window's features.
 
@@ -33,11 +50,18 @@ class Expert(nn.Module, abc.ABC):
         embedding_size: D of its embeddings; set by the constructor.
         inductive_bias: what its receptive field and structure can notice, in one sentence.
         window_samples: the only window length it works with; None if any.
+        official: how to read the weights that its authors published; None if they cannot be imported.
     """
 
     embedding_size: int
     inductive_bias: ClassVar[str]
     window_samples: int | None = None
+    official: ClassVar[OfficialWeights | None] = None
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        """Options of a small one, as tests build it; what it needs on disk it writes to `folder`."""
+        return {}
 
     @abc.abstractmethod
     def forward(self, features: Tensor) -> ExpertOutput:
@@ -49,6 +73,6 @@ def two_class_output(class_logits: Tensor, embeddings: Tensor) -> ExpertOutput:
     return ExpertOutput(class_logits[:, 1] - class_logits[:, 0], embeddings, class_logits)
 
 
-EXPERTS: Registry[Expert] = Registry("expert", "veravox.models.experts")
+EXPERTS: Registry[Expert] = Registry("expert", "veravox.models.experts", Expert)
 
-__all__ = ["EXPERTS", "Expert", "ExpertOutput", "two_class_output"]
+__all__ = ["EXPERTS", "Expert", "ExpertOutput", "OfficialWeights", "two_class_output"]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from veravox.errors import ConfigurationError
-from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
+from veravox.models.experts import EXPERTS, Expert, ExpertOutput, OfficialWeights, two_class_output
 from veravox.models.layers.batch_norm import BatchNorm
 from veravox.models.layers.graphs import SpectroTemporalGraph
+from veravox.models.layers.official_names import LINEAR, NORM, fields
 from veravox.models.layers.residual_encoder import POOL, residual_encoder
 from veravox.models.layers.sinc import mel_sinc_filters
 
@@ -49,11 +51,78 @@ class SincMagnitude(nn.Module):
         return outputs.view(len(windows), POOL * POOL, -1, outputs.shape[-1]).abs().amax(dim=1).unsqueeze(1)
 
 
+def _graph_attention(theirs: str, ours: str) -> dict[str, str]:
+    return {
+        f"{theirs}.att_weight": f"{ours}.weight",
+        **fields(f"{theirs}.att_proj", f"{ours}.pair", LINEAR),
+        **_node_projection(theirs, ours),
+    }
+
+
+def _node_projection(theirs: str, ours: str) -> dict[str, str]:
+    return {
+        **fields(f"{theirs}.proj_with_att", f"{ours}.project.proj_attended", LINEAR),
+        **fields(f"{theirs}.proj_without_att", f"{ours}.project.proj_self", LINEAR),
+        **fields(f"{theirs}.bn", f"{ours}.project.normalise", NORM),
+    }
+
+
+def _mixed_attention(theirs: str, ours: str) -> dict[str, str]:
+    return {
+        f"{theirs}.att_weight11": f"{ours}.weight_temporal",
+        f"{theirs}.att_weight22": f"{ours}.weight_spectral",
+        f"{theirs}.att_weight12": f"{ours}.weight_across",
+        f"{theirs}.att_weightM": f"{ours}.weight_master",
+        **fields(f"{theirs}.proj_type1", f"{ours}.proj_temporal", LINEAR),
+        **fields(f"{theirs}.proj_type2", f"{ours}.proj_spectral", LINEAR),
+        **fields(f"{theirs}.att_proj", f"{ours}.pair", LINEAR),
+        **fields(f"{theirs}.att_projM", f"{ours}.pair_master", LINEAR),
+        **fields(f"{theirs}.proj_with_attM", f"{ours}.proj_attended_master", LINEAR),
+        **fields(f"{theirs}.proj_without_attM", f"{ours}.proj_self_master", LINEAR),
+        **_node_projection(theirs, ours),
+    }
+
+
+def _encoder_block(index: int) -> dict[str, str]:
+    theirs, ours = f"encoder.{index}.0", f"encoder.{index}"
+    return {
+        **(fields(f"{theirs}.bn1", f"{ours}.discarded", NORM) if index else {}),
+        **fields(f"{theirs}.conv1", f"{ours}.conv1", LINEAR),
+        **fields(f"{theirs}.bn2", f"{ours}.normalise", NORM),
+        **fields(f"{theirs}.conv2", f"{ours}.conv2", LINEAR),
+        **(fields(f"{theirs}.conv_downsample", f"{ours}.skip", LINEAR) if index in (0, 2) else {}),
+    }
+
+
+def aasist_names() -> dict[str, str]:
+    """Names in the official AASIST checkpoints, to names in our `aasist` and `aasist_l`."""
+    names = {"pos_S": "graph.positions", **fields("first_bn", "normalise", NORM)}
+    for index in range(6):
+        names |= _encoder_block(index)
+    names |= _graph_attention("GAT_layer_S", "graph.attend_spectral")
+    names |= _graph_attention("GAT_layer_T", "graph.attend_temporal")
+    names |= fields("pool_S.proj", "graph.pool_spectral.score", LINEAR)
+    names |= fields("pool_T.proj", "graph.pool_temporal.score", LINEAR)
+    for branch in (1, 2):
+        ours = f"graph.branches.{branch - 1}"
+        names[f"master{branch}"] = f"{ours}.master"
+        names |= _mixed_attention(f"HtrgGAT_layer_ST{branch}1", f"{ours}.first")
+        names |= _mixed_attention(f"HtrgGAT_layer_ST{branch}2", f"{ours}.second")
+        names |= fields(f"pool_hS{branch}.proj", f"{ours}.pool_spectral.score", LINEAR)
+        names |= fields(f"pool_hT{branch}.proj", f"{ours}.pool_temporal.score", LINEAR)
+    return names | fields("out_layer", "head", LINEAR)
+
+
 class _AASIST(Expert):
+    official = OfficialWeights(aasist_names(), window_samples=WINDOW_SAMPLES)
     renamed_options: ClassVar[Mapping[str, str]] = {"shares": "pool_ratios"}
     inductive_bias = (
         "artefacts of the waveform in any band and at any instant, and which bands and instants go together"
     )
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        return {"any_length": True, "widths": (4, 4), "hidden": 4}
 
     def __init__(
         self,

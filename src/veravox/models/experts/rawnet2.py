@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from veravox.errors import ConfigurationError
-from veravox.models.experts import EXPERTS, Expert, ExpertOutput, two_class_output
+from veravox.models.experts import EXPERTS, Expert, ExpertOutput, OfficialWeights, two_class_output
+from veravox.models.layers.official_names import LINEAR, NORM, RECURRENT, fields
 from veravox.models.layers.sinc import filter_by_spectrum, mel_sinc_filters
 
 SINC_FILTERS, SINC_TAPS, POOL, BLOCKS = 20, 1025, 3, 6
@@ -44,6 +48,23 @@ class ScaledBlock(nn.Module):
         return outputs * scale + scale
 
 
+def rawnet2_names() -> dict[str, str]:
+    """Names in the checkpoints of the ASVspoof 2021 baseline RawNet2, to names in our `rawnet2`."""
+    names = {**fields("first_bn", "normalise", NORM), **fields("bn_before_gru", "norm_gru", NORM)}
+    for index in range(6):
+        theirs, ours = f"block{index}.0", f"blocks.{index}"
+        if index:
+            names |= fields(f"{theirs}.bn1", f"{ours}.norm1", NORM)
+        names |= fields(f"{theirs}.conv1", f"{ours}.conv1", LINEAR)
+        names |= fields(f"{theirs}.bn2", f"{ours}.norm2", NORM)
+        names |= fields(f"{theirs}.conv2", f"{ours}.conv2", LINEAR)
+        names |= fields(f"fc_attention{index}.0", f"{ours}.scale", LINEAR)
+    names |= fields("block2.0.conv_downsample", "blocks.2.skip", LINEAR)
+    for layer in range(3):
+        names |= {f"gru.{part}_l{layer}": f"gru.{part}_l{layer}" for part in RECURRENT}
+    return names | fields("fc1_gru", "embed", LINEAR) | fields("fc2_gru", "head", LINEAR)
+
+
 @EXPERTS.register("rawnet2")
 class RawNet2(Expert):
     """RawNet2 on the front end `waveform`, windows of at least 0.21 s; 17.6 M parameters.
@@ -64,7 +85,12 @@ class RawNet2(Expert):
         "the waveform through long narrow filters, and how it unfolds over the whole window, so phase and rhythm"
     )
 
+    official = OfficialWeights(rawnet2_names(), {"published": True})
     filters: Tensor
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        return {"widths": (4, 8), "hidden": 8, "layers": 2}
 
     def __init__(
         self,

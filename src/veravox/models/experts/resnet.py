@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from torch import Tensor, nn
 
 from veravox.errors import ConfigurationError
@@ -50,6 +53,10 @@ class ResNet(Expert):
     inductive_bias = (
         "patterns of growing size, averaged over the window, so what is spread over time and frequency"
     )
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        return {"widths": (4, 8), "depths": (1, 1)}
 
     def __init__(
         self,

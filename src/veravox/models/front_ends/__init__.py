@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -19,6 +20,11 @@ class FrontEnd(nn.Module, abc.ABC):
 
     hears: ClassVar[str]
 
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        """Options of a small one, as tests build it; what it needs on disk it writes to `folder`."""
+        return {}
+
     @abc.abstractmethod
     def forward(self, windows: Tensor) -> Tensor:
         """Features of windows.
@@ -30,6 +36,6 @@ class FrontEnd(nn.Module, abc.ABC):
         """
 
 
-FRONT_ENDS: Registry[FrontEnd] = Registry("front end", "veravox.models.front_ends")
+FRONT_ENDS: Registry[FrontEnd] = Registry("front end", "veravox.models.front_ends", FrontEnd)
 
 __all__ = ["FRONT_ENDS", "FrontEnd"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -35,6 +36,14 @@ class SelfSupervised(FrontEnd):
         "phonetic and acoustic detail in context, as learned from much natural speech; "
         "little of what is above 8 kHz or in the noise floor"
     )
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+        convolutions = {"conv_dim": [8] * 3, "conv_kernel": [10, 3, 3], "conv_stride": [5, 8, 8]}
+        positions = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+        settings = {"num_feat_extract_layers": 3, **sizes, **convolutions, **positions}
+        return {"model": pretrained.write_random_encoder(folder / "wav2vec2", "wav2vec2", settings)}
 
     def __init__(
         self,

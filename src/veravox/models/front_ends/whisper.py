@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +37,14 @@ class Whisper(FrontEnd):
     hears = "what was said and roughly how, from a log-mel spectrogram; blind to phase and trained to ignore noise"
     filters: Tensor
     window: Tensor
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        layers = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 1, "max_source_positions": 100}
+        heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+        rest = {"encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": 60, "pad_token_id": 0}
+        settings = {**layers, **heads, **rest}
+        return {"model": pretrained.write_random_encoder(folder / "whisper", "whisper", settings)}
 
     def __init__(
         self,

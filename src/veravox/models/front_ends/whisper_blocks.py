@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import safetensors
@@ -95,6 +95,10 @@ class WhisperBlocks(FrontEnd):
     filters: Tensor
     window: Tensor
     positions: Tensor
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        return {"size": HEAD_SIZE, "blocks": 1}
 
     def __init__(
         self,

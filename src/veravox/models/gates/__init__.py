@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -24,11 +25,16 @@ class Gate(nn.Module, abc.ABC):
     sees: ClassVar[Literal["waveform", "features", "embeddings"]] = "embeddings"
     window_samples: int | None = None
 
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        """Options of a small one, as tests build it; what it needs on disk it writes to `folder`."""
+        return {}
+
     @abc.abstractmethod
     def forward(self, seen: Tensor) -> Tensor:
         """Unnormalised weights (B, E) of the experts."""
 
 
-GATES: Registry[Gate] = Registry("gate", "veravox.models.gates")
+GATES: Registry[Gate] = Registry("gate", "veravox.models.gates", Gate)
 
 __all__ = ["GATES", "Gate"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -23,6 +24,11 @@ class Router(nn.Module, abc.ABC):
     sparse: bool = False
     train_all: bool = False
     needs_costs: ClassVar[bool] = False
+
+    @classmethod
+    def example_options(cls, folder: Path) -> dict[str, Any]:
+        """Options of a small one, as tests build it; what it needs on disk it writes to `folder`."""
+        return {}
 
     @abc.abstractmethod
     def forward(self, gate_logits: Tensor) -> Tensor:
@@ -45,6 +51,6 @@ def load_imbalance(gate_logits: Tensor, gate_weights: Tensor) -> Tensor:
     return experts * (shares * gate_logits.softmax(dim=1).mean(dim=0)).sum()
 
 
-ROUTERS: Registry[Router] = Registry("router", "veravox.models.routers")
+ROUTERS: Registry[Router] = Registry("router", "veravox.models.routers", Router)
 
 __all__ = ["ROUTERS", "Router", "load_imbalance"]
