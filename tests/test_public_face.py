@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,31 @@ def test_every_name_a_room_lists_can_be_had_and_is_documented(room):
         value = getattr(module, name)
         if inspect.isclass(value) or inspect.isfunction(value):
             assert value.__doc__, f"{room}.{name} has no docstring"
+
+
+def test_type_checkers_know_every_public_name_and_refuse_a_misspelt_one(tmp_path):
+    uses = ["import veravox"]
+    for room in (None, *ROOMS):
+        place = f"veravox.{room}" if room else "veravox"
+        uses.append(f"import {place}")
+        uses += [f"reveal_type({place}.{name})" for name in importlib.import_module(place).__all__]
+        uses.append(f"{place}.no_such_name")
+    file = tmp_path / "uses.py"
+    file.write_text("\n".join(uses), encoding="utf-8")
+    root = Path(__file__).parents[1]
+    done = subprocess.run(  # in the project's folder, so that its cache is used
+        [sys.executable, "-m", "mypy", "--hide-error-context", file], cwd=root, capture_output=True, text=True
+    )
+    kinds = dict(re.findall(r'uses\.py:(\d+): note: Revealed type is "(.*)"', done.stdout))
+    revealed = {number: line for number, line in enumerate(uses, 1) if line.startswith("reveal_type")}
+    unknown = {"Any", "def (*Any, **Any) -> Any"}
+    assert [line for number, line in revealed.items() if kinds.get(str(number), "Any") in unknown] == []
+    assert done.stdout.count("no_such_name") == len(ROOMS) + 1
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest_one():
+    with pytest.raises(AttributeError, match="did you mean 'load_detector'"):
+        _ = veravox.load_detektor
 
 
 def test_importing_veravox_or_its_command_line_imports_nothing_heavy():

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "Measure": "sharpness",
-    "SharpnessTable": "sharpness_table",
-    "correlate": "sharpness_table",
-    "draw_landscapes": "sharpness_models",
-    "find_models": "sharpness_models",
-    "loss_landscape": "landscape",
-    "measure_models": "sharpness_models",
-    "measure_sharpness": "sharpness",
-    "write_sharpness_report": "sharpness_report",
-}
+from veravox.lazy import attach
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"veravox.analysis.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'veravox.analysis' has no attribute {name!r}")
+if TYPE_CHECKING:
+    from veravox.analysis.landscape import loss_landscape as loss_landscape
+    from veravox.analysis.sharpness import (
+        Measure as Measure,
+        measure_sharpness as measure_sharpness,
+    )
+    from veravox.analysis.sharpness_models import (
+        draw_landscapes as draw_landscapes,
+        find_models as find_models,
+        measure_models as measure_models,
+    )
+    from veravox.analysis.sharpness_report import write_sharpness_report as write_sharpness_report
+    from veravox.analysis.sharpness_table import (
+        SharpnessTable as SharpnessTable,
+        correlate as correlate,
+    )
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import abc
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from veravox.augment.guard import guarded
+from veravox.lazy import attach
 from veravox.registry import Registry
-
-if TYPE_CHECKING:
-    from veravox.augment.babble import Babble
-    from veravox.augment.band_limit import BandLimit
-    from veravox.augment.chain import Chain, build_chain
-    from veravox.augment.clipping import Clipping
-    from veravox.augment.codec import Codec
-    from veravox.augment.device import Device
-    from veravox.augment.dynamics import Dynamics
-    from veravox.augment.gain import Gain
-    from veravox.augment.impulse_response import ImpulseResponse
-    from veravox.augment.noise import Noise
-    from veravox.augment.noise_folder import NoiseFolder
-    from veravox.augment.packet_loss import PacketLoss
-    from veravox.augment.pitch import Pitch
-    from veravox.augment.polarity import Polarity
-    from veravox.augment.rawboost import RawBoost
-    from veravox.augment.resampling import Resampling
-    from veravox.augment.room import Room
-    from veravox.augment.speed import Speed
-    from veravox.augment.splicing import Splice, splice
-    from veravox.augment.synthesis import SYNTHESES, Synthesis
-    from veravox.augment.synthesis.copies import CopySynthesis, build_synthesis
-    from veravox.augment.time_stretch import TimeStretch
 
 
 class Augmentation(abc.ABC):
@@ -80,68 +56,40 @@ class Augmentation(abc.ABC):
 
 AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "veravox.augment", Augmentation)
 
-_HOMES = {
-    "Babble": "babble",
-    "BandLimit": "band_limit",
-    "Chain": "chain",
-    "Clipping": "clipping",
-    "Codec": "codec",
-    "Device": "device",
-    "Dynamics": "dynamics",
-    "Gain": "gain",
-    "ImpulseResponse": "impulse_response",
-    "Noise": "noise",
-    "NoiseFolder": "noise_folder",
-    "PacketLoss": "packet_loss",
-    "Pitch": "pitch",
-    "Polarity": "polarity",
-    "RawBoost": "rawboost",
-    "Resampling": "resampling",
-    "Room": "room",
-    "Speed": "speed",
-    "Splice": "splicing",
-    "Synthesis": "synthesis",
-    "TimeStretch": "time_stretch",
-    "CopySynthesis": "synthesis.copies",
-    "SYNTHESES": "synthesis",
-    "build_chain": "chain",
-    "build_synthesis": "synthesis.copies",
-    "splice": "splicing",
-}
-
-__all__ = [
-    "AUGMENTATIONS",
-    "SYNTHESES",
-    "Augmentation",
-    "Babble",
-    "BandLimit",
-    "Chain",
-    "Clipping",
-    "Codec",
-    "CopySynthesis",
-    "Device",
-    "Dynamics",
-    "Gain",
-    "ImpulseResponse",
-    "Noise",
-    "NoiseFolder",
-    "PacketLoss",
-    "Pitch",
-    "Polarity",
-    "RawBoost",
-    "Resampling",
-    "Room",
-    "Speed",
-    "Splice",
-    "Synthesis",
-    "TimeStretch",
-    "build_chain",
-    "build_synthesis",
-    "splice",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"veravox.augment.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'veravox.augment' has no attribute {name!r}")
+if TYPE_CHECKING:
+    from veravox.augment.babble import Babble as Babble
+    from veravox.augment.band_limit import BandLimit as BandLimit
+    from veravox.augment.chain import (
+        Chain as Chain,
+        build_chain as build_chain,
+    )
+    from veravox.augment.clipping import Clipping as Clipping
+    from veravox.augment.codec import Codec as Codec
+    from veravox.augment.device import Device as Device
+    from veravox.augment.dynamics import Dynamics as Dynamics
+    from veravox.augment.gain import Gain as Gain
+    from veravox.augment.impulse_response import ImpulseResponse as ImpulseResponse
+    from veravox.augment.noise import Noise as Noise
+    from veravox.augment.noise_folder import NoiseFolder as NoiseFolder
+    from veravox.augment.packet_loss import PacketLoss as PacketLoss
+    from veravox.augment.pitch import Pitch as Pitch
+    from veravox.augment.polarity import Polarity as Polarity
+    from veravox.augment.rawboost import RawBoost as RawBoost
+    from veravox.augment.resampling import Resampling as Resampling
+    from veravox.augment.room import Room as Room
+    from veravox.augment.speed import Speed as Speed
+    from veravox.augment.splicing import (
+        Splice as Splice,
+        splice as splice,
+    )
+    from veravox.augment.synthesis import (
+        SYNTHESES as SYNTHESES,
+        Synthesis as Synthesis,
+    )
+    from veravox.augment.synthesis.copies import (
+        CopySynthesis as CopySynthesis,
+        build_synthesis as build_synthesis,
+    )
+    from veravox.augment.time_stretch import TimeStretch as TimeStretch
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__, ("AUGMENTATIONS", "Augmentation"))

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "Draw": "pairing",
-    "EpochSampler": "training",
-    "Pairing": "pairing",
-    "TrainingWindows": "training",
-    "WindowChunk": "scoring",
-    "read_windows": "scoring",
-    "prefetch": "scoring",
-}
+from veravox.lazy import attach
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"veravox.batches.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'veravox.batches' has no attribute {name!r}")
+if TYPE_CHECKING:
+    from veravox.batches.pairing import (
+        Draw as Draw,
+        Pairing as Pairing,
+    )
+    from veravox.batches.scoring import (
+        WindowChunk as WindowChunk,
+        prefetch as prefetch,
+        read_windows as read_windows,
+    )
+    from veravox.batches.training import (
+        EpochSampler as EpochSampler,
+        TrainingWindows as TrainingWindows,
+    )
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

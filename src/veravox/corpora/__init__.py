@@ -8,11 +8,11 @@ rooms within: `reading` (files to rows), `checking` (leaks and audio problems), 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from veravox.lazy import attach
 from veravox.registry import Registry
 from veravox.tables import Protocol
 
@@ -75,24 +75,22 @@ class Example:
     root: str = ""
 
 
-_HOMES = {
-    "Reading": "reading.corpus",
-    "read_corpus": "reading.corpus",
-    "recognise": "reading.corpus",
-    "read_segments": "partialspoof",
-    "scan": "checking.scan",
-    "check": "checking.check",
-    "Report": "checking.findings",
-    "Mix": "mixing.spec",
-    "make_mix": "mixing.mix",
-    "named_mixes": "mixing.spec",
-    "read_mix": "mixing.spec",
-}
-
-__all__ = ["CORPORA", "CorpusWarning", "Example", "Published", *sorted(_HOMES)]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"veravox.corpora.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'veravox.corpora' has no attribute {name!r}")
+if TYPE_CHECKING:
+    from veravox.corpora.checking.check import check as check
+    from veravox.corpora.checking.findings import Report as Report
+    from veravox.corpora.checking.scan import scan as scan
+    from veravox.corpora.mixing.mix import make_mix as make_mix
+    from veravox.corpora.mixing.spec import (
+        Mix as Mix,
+        named_mixes as named_mixes,
+        read_mix as read_mix,
+    )
+    from veravox.corpora.partialspoof import read_segments as read_segments
+    from veravox.corpora.reading.corpus import (
+        Reading as Reading,
+        read_corpus as read_corpus,
+        recognise as recognise,
+    )
+else:
+    defined_here = ("CORPORA", "CorpusWarning", "Example", "Published")
+    __getattr__, __dir__, __all__ = attach(__name__, __file__, defined_here)

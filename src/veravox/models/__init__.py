@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "DetectorModel": "detector",
-    "DetectorOutput": "detector",
-    "DetectorSpec": "detector",
-    "ExpertSpec": "detector",
-    "EXPERTS": "experts",
-    "Expert": "experts",
-    "ExpertOutput": "experts",
-    "FRONT_ENDS": "front_ends",
-    "FrontEnd": "front_ends",
-    "GATES": "gates",
-    "Gate": "gates",
-    "Mixture": "mixture",
-    "MixtureOutput": "mixture",
-    "ROUTERS": "routers",
-    "Router": "routers",
-    "Checkpoint": "checkpoint",
-    "read_checkpoint": "checkpoint",
-    "write_checkpoint": "checkpoint",
-    "import_checkpoint": "import_weights",
-}
+from veravox.lazy import attach
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"veravox.models.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'veravox.models' has no attribute {name!r}")
+if TYPE_CHECKING:
+    from veravox.models.checkpoint import (
+        Checkpoint as Checkpoint,
+        read_checkpoint as read_checkpoint,
+        write_checkpoint as write_checkpoint,
+    )
+    from veravox.models.detector import (
+        DetectorModel as DetectorModel,
+        DetectorOutput as DetectorOutput,
+        DetectorSpec as DetectorSpec,
+        ExpertSpec as ExpertSpec,
+    )
+    from veravox.models.experts import (
+        EXPERTS as EXPERTS,
+        Expert as Expert,
+        ExpertOutput as ExpertOutput,
+    )
+    from veravox.models.front_ends import (
+        FRONT_ENDS as FRONT_ENDS,
+        FrontEnd as FrontEnd,
+    )
+    from veravox.models.gates import (
+        GATES as GATES,
+        Gate as Gate,
+    )
+    from veravox.models.import_weights import import_checkpoint as import_checkpoint
+    from veravox.models.mixture import (
+        Mixture as Mixture,
+        MixtureOutput as MixtureOutput,
+    )
+    from veravox.models.routers import (
+        ROUTERS as ROUTERS,
+        Router as Router,
+    )
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from veravox.lazy import attach
 
 if TYPE_CHECKING:
-    from veravox.scoring.detector import load_detector, score, score_waveform
-    from veravox.scoring.output import score_to_file
-    from veravox.scoring.prediction import Prediction, predict
-    from veravox.scoring.shards import merge
-    from veravox.scoring.verdict import QualityWarning, Verdict
-
-_HOMES = {
-    "Prediction": "prediction",
-    "Verdict": "verdict",
-    "QualityWarning": "verdict",
-    "predict": "prediction",
-    "load_detector": "detector",
-    "merge": "shards",
-    "score": "detector",
-    "score_to_file": "output",
-    "score_waveform": "detector",
-}
-
-__all__ = [
-    "Prediction",
-    "QualityWarning",
-    "Verdict",
-    "load_detector",
-    "merge",
-    "predict",
-    "score",
-    "score_to_file",
-    "score_waveform",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"veravox.scoring.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'veravox.scoring' has no attribute {name!r}")
+    from veravox.scoring.detector import (
+        load_detector as load_detector,
+        score as score,
+        score_waveform as score_waveform,
+    )
+    from veravox.scoring.output import score_to_file as score_to_file
+    from veravox.scoring.prediction import (
+        Prediction as Prediction,
+        predict as predict,
+    )
+    from veravox.scoring.shards import merge as merge
+    from veravox.scoring.verdict import (
+        QualityWarning as QualityWarning,
+        Verdict as Verdict,
+    )
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "Recipe": "recipe",
-    "Stage": "recipe",
-    "Training": "recipe",
-    "change": "recipe",
-    "read_recipe": "recipe",
-    "Ranks": "ranks",
-    "Promise": "cross_fit",
-    "fit": "loop",
-    "fit_crossed": "cross_fit",
-    "SeedRun": "seeds",
-    "SeedRuns": "seeds",
-    "fit_seeds": "seeds",
-    "SharpnessAware": "sharpness_aware",
-    "mixture_loss": "losses",
-    "sharpness_aware_step": "sharpness_aware",
-    "smoothed_cross_entropy": "losses",
-}
+from veravox.lazy import attach
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"veravox.training.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'veravox.training' has no attribute {name!r}")
+if TYPE_CHECKING:
+    from veravox.training.cross_fit import (
+        Promise as Promise,
+        fit_crossed as fit_crossed,
+    )
+    from veravox.training.loop import fit as fit
+    from veravox.training.losses import (
+        mixture_loss as mixture_loss,
+        smoothed_cross_entropy as smoothed_cross_entropy,
+    )
+    from veravox.training.ranks import Ranks as Ranks
+    from veravox.training.recipe import (
+        Recipe as Recipe,
+        Stage as Stage,
+        Training as Training,
+        change as change,
+        read_recipe as read_recipe,
+    )
+    from veravox.training.seeds import (
+        SeedRun as SeedRun,
+        SeedRuns as SeedRuns,
+        fit_seeds as fit_seeds,
+    )
+    from veravox.training.sharpness_aware import (
+        SharpnessAware as SharpnessAware,
+        sharpness_aware_step as sharpness_aware_step,
+    )
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)
