@@ -347,3 +347,22 @@ def test_a_protocol_that_is_none_is_a_fault_and_the_others_are_checked_all_the_s
     assert run("protocol", "check", tmp_path / "none.csv") == 2
     assert run("protocol", "check", tmp_path / "good.csv", "--allow", "speakers") == 2
     assert "did you mean 'speaker'" in capsys.readouterr().err
+
+
+def test_a_leak_is_found_however_its_value_is_spelt():
+    rows = [
+        {"utterance_id": "a1", "label": "bonafide", "split": "train", "speaker_id": "SPK1", "text_id": "the cat"},
+        {"utterance_id": "a2", "label": "spoof", "split": "train", "speaker_id": "spk2", "text_id": "Caf\u00e9"},
+        {"utterance_id": "A1", "label": "bonafide", "split": "eval", "speaker_id": "spk1 ", "text_id": "The  Cat"},
+        {"utterance_id": "b2", "label": "spoof", "split": "eval", "speaker_id": "\uff33\uff30\uff2b\uff12"}
+        | {"text_id": "Cafe\u0301"},
+    ]
+    attacks = [None, "A01", None, "a01"]
+    rows = [row | {"attack_id": attack} for row, attack in zip(rows, attacks, strict=True)]
+    report = check([protocol(rows)], audio=False)
+    shared = {finding.kind: list(finding.items) for finding in report.faults()}
+    assert shared == {
+        "speaker": ["SPK1 = spk1 ", "spk2 = \uff33\uff30\uff2b\uff12"],
+        "text": ["Caf\\xe9 = Cafe\\u0301", "The  Cat = the cat"],
+        "generator": ["A01 = a01"],
+    }

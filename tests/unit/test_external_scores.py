@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from veravox.errors import EvaluationError, ProtocolError, ScoringError, VeravoxError
-from veravox.evaluation import read_asv_scores, read_external_scores, read_key, read_scores, restrict
+from veravox.evaluation import phases_of, read_asv_scores, read_external_scores, read_key, read_scores, restrict
+from veravox.tables import Protocol
 
 UP = "higher-is-bonafide"
 
@@ -195,6 +196,26 @@ def test_a_file_with_two_labels_in_a_key_of_track_2_is_refused(tmp_path):
 def test_a_trial_that_is_named_twice_in_a_key_is_refused(tmp_path):
     with pytest.raises(ProtocolError, match="given more than once: 'a'"):
         read_key(written(tmp_path, "a spoof\na bonafide\n"))
+
+
+def test_asv_scores_of_other_phases_are_left_out_or_refused(tmp_path):
+    trials = [
+        (phase, kind)
+        for phase in ("eval", "progress", "hidden_track")
+        for kind in ("target", "nontarget", "spoof")
+    ]
+    lines = [f"spk u{i} alaw tx A07 {kind} notrim {phase} {i}\n" for i, (phase, kind) in enumerate(trials)]
+    path = written(tmp_path, "".join(lines))
+    key = Protocol.from_rows([{"utterance_id": "u", "label": "spoof", "split": "eval"}])
+    assert read_asv_scores(path, phases_of(key)).target.tolist() == [0]
+    assert read_asv_scores(path, ["hidden"]).target.tolist() == [6]
+    assert read_asv_scores(path, ["eval", "progress", "hidden"]).spoof.tolist() == [2, 5, 8]
+    for other in (None, ["test"]):
+        with pytest.raises(EvaluationError, match=r"several phases in column 8 \(eval, hidden, progress\)"):
+            read_asv_scores(path, other)
+    made = Protocol.from_rows([{"utterance_id": "u", "split": "eval", "phase": "progress"}])
+    assert phases_of(made) == ["progress"]
+    assert phases_of(Protocol.from_rows([{"utterance_id": "u"}])) is None
 
 
 def test_asv_scores_are_split_by_kind(tmp_path):

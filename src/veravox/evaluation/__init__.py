@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from veravox.lazy import attach
 
 if TYPE_CHECKING:
-    from veravox.evaluation.asv_scores import read_asv_scores as read_asv_scores
+    from veravox.evaluation.asv_scores import phases_of as phases_of, read_asv_scores as read_asv_scores
     from veravox.evaluation.calibration import (
         FittedCalibration as FittedCalibration,
         cross_calibrate as cross_calibrate,

@@ -100,6 +100,7 @@ def command(
         compare_scores,
         evaluate,
         is_fusion,
+        phases_of,
         pools_from_text,
         read_asv_scores,
         read_key,
@@ -146,7 +147,7 @@ def command(
     judged, key = restrict(given, key, where or [])
     show.say(f"{len(key)} trials of {protocol}", quiet or json)
     cost = DetectionCost(p_spoof, cost_miss, cost_false_alarm)
-    asv = read_asv_scores(asv_scores) if asv_scores else None
+    asv = read_asv_scores(asv_scores, phases_of(key)) if asv_scores else None
     with show.progress("bootstrap rounds", bootstrap, quiet or not bootstrap) as advance:
         result = evaluate(
             judged,
@@ -167,7 +168,7 @@ def command(
             cost=cost,
             asv=asv,
             asv_point=asv_point,  # type: ignore[arg-type]
-            joint=read_asv_scores(joint_scores) if joint_scores else None,
+            joint=read_asv_scores(joint_scores, phases_of(key)) if joint_scores else None,
             eer_form=eer_form,  # type: ignore[arg-type]
             segments=Segments.read(segments) if segments else None,
             resolution_s=resolution,

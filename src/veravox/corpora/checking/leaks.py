@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -22,8 +23,13 @@ SHARED = {
 NOBODY = ["-", "", "unknown", "none", "n/a"]
 
 
+def one_spelling(value: pl.Expr) -> pl.Expr:
+    """Values less what tells spellings of one name apart: case, width, coding of accents, further spaces."""
+    return value.str.normalize("NFKC").str.to_lowercase().str.strip_chars().str.replace_all(r"\s+", " ")
+
+
 def shared_values(trials: pl.DataFrame) -> Iterator[Finding]:
-    """Values that occur in more than one set, by kind and pair of sets.
+    """Values that occur in more than one set, by kind and pair of sets; other spellings are the same value.
 
     Args:
         trials: with `set` and the columns of a protocol.
@@ -31,13 +37,16 @@ def shared_values(trials: pl.DataFrame) -> Iterator[Finding]:
     for kind, (column, plural) in SHARED.items():
         if column not in trials.columns:
             continue
-        rows = trials.filter(pl.col(column).is_not_null() & ~pl.col(column).str.to_lowercase().is_in(NOBODY))
-        if kind == "utterance" and "domain" in rows.columns:  # two corpora may both have a trial `0`
-            whole = pl.concat_str("domain", column, separator="/", ignore_nulls=True)
-            rows = rows.with_columns(whole.alias(column))
+        written, value = pl.col(column), one_spelling(pl.col(column))
+        if kind == "utterance":
+            value = written  # an id is text, and nothing but itself
+            if "domain" in trials.columns:  # two corpora may both have a trial `0`
+                value = written = pl.concat_str("domain", column, separator="/", ignore_nulls=True)
+        rows = trials.filter(pl.col(column).is_not_null() & ~one_spelling(pl.col(column)).is_in(NOBODY))
         if kind == "generator" and "label" in rows.columns:
             rows = rows.filter(pl.col("label") == SPOOF)
-        counts = rows.group_by(pl.col(column).alias("value"), "set").len("trials")
+        rows = rows.select("set", written.alias("written"), value.alias("value"))
+        counts = rows.group_by("value", "set").agg(pl.len().alias("trials"), pl.col("written").unique())
         sizes = dict((rows if kind == "generator" else trials).group_by("set").len().iter_rows())
         different = dict(counts.group_by("set").len().iter_rows())
         what = "spoof trials" if kind == "generator" else "trials"
@@ -52,19 +61,28 @@ def shared_values(trials: pl.DataFrame) -> Iterator[Finding]:
 def _pairs(counts: pl.DataFrame) -> Iterator[tuple[str, str, list[str], int]]:
     """Each two sets that share values: their names, the values, and how many trials of the second have them."""
     names = sorted(counts["set"].unique(), key=_order)
-    places = pl.DataFrame({"set": names, "place": range(len(names))}, schema={"set": pl.String, "place": pl.Int64})
-    placed = counts.join(places, on="set")
-    both = placed.join(placed, on="value", suffix="_other").filter(pl.col("place") < pl.col("place_other"))
-    grouped = both.group_by("place", "place_other").agg(pl.col("value"), pl.col("trials_other").sum())
-    for first, second, values, trials in grouped.sort("place", "place_other").iter_rows():
-        yield names[first], names[second], sorted(values), trials
+    ranks = pl.DataFrame({"set": names, "rank": range(len(names))}, schema={"set": pl.String, "rank": pl.Int64})
+    ranked = counts.join(ranks, on="set")
+    both = ranked.join(ranked, on="value", suffix="_other").filter(pl.col("rank") < pl.col("rank_other"))
+    both = both.with_columns(pl.concat_list("written", "written_other").list.unique())
+    grouped = both.group_by("rank", "rank_other").agg("written", pl.col("trials_other").sum())
+    for first, second, written, trials in grouped.sort("rank", "rank_other").iter_rows():
+        yield names[first], names[second], sorted(map(_spellings, written)), trials
+
+
+def _spellings(written: Sequence[str]) -> str:
+    """One value, or its spellings; with escapes where they would look alike."""
+    if len(written) == 1:
+        return written[0]
+    alike = len({unicodedata.normalize("NFC", text) for text in written}) < len(written)
+    return " = ".join(sorted(ascii(text)[1:-1] if alike else text for text in written))
 
 
 def _order(name: str) -> tuple[int, str]:
     """Sets to train on come first."""
-    for place, split in enumerate(("train", "dev")):
+    for rank, split in enumerate(("train", "dev")):
         if split in name:
-            return place, name
+            return rank, name
     return 2, name
 
 
