@@ -204,7 +204,7 @@ def waiting(name: str, batches: int = 8) -> None:
     from veravox.tables import Protocol
     from veravox.training.division import Division
     from veravox.training.objective import Objective
-    from veravox.training.ranks import Ranks
+    from veravox.training.processes import Processes
 
     torch.set_num_threads(1)
     one, late = recipe(name), 20
@@ -225,7 +225,7 @@ def waiting(name: str, batches: int = 8) -> None:
     sampler.set_position(late)
     detector = DetectorModel(one.detector).train()
     objective = Objective(
-        detector, one.stages[0], plan, Division(train, plan.balance), Ranks(), torch.device("cpu"), masks
+        detector, one.stages[0], plan, Division(train, plan.balance), Processes(), torch.device("cpu"), masks
     )
     waited, stepped, learning, before = [], [], [], time.perf_counter()
     for batch in training_loader(data, sampler, 1):

@@ -16,9 +16,9 @@ import torch
 from veravox.models import DetectorModel
 from veravox.recipes import recipe
 from veravox.tables import Protocol
-from veravox.training import Ranks, Stage, Training
+from veravox.training import Processes, Stage, Training
 from veravox.training.division import Division
-from veravox.training.losses import own_losses
+from veravox.training.losses import masked_expert_losses
 from veravox.training.objective import Objective
 from veravox.training.parts import parameter_groups
 
@@ -53,13 +53,14 @@ def main() -> None:
     owned = trials.numpy()[:, None] % experts == np.arange(experts)
     protocol, device = Protocol.from_rows([{"utterance_id": "0"}]), torch.device("cpu")
     everyone, own = (
-        Objective(detector, stage, plan, Division(protocol, (), mask), Ranks(), device) for mask in (None, owned)
+        Objective(detector, stage, plan, Division(protocol, (), mask), Processes(), device)
+        for mask in (None, owned)
     )
 
     def masked() -> torch.Tensor:
         mask = torch.from_numpy(owned)
         logits = detector(windows).expert_logits
-        return own_losses(logits, targets, 0.0, mask, mask.sum(dim=0)).sum()
+        return masked_expert_losses(logits, targets, 0.0, mask, mask.sum(dim=0)).sum()
 
     found = seconds(
         [

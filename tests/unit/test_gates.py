@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from tiny import tiny_checkpoint
-from veravox.analysis.agreement import agreement, centred, error_rate, oracle, pair_figures
-from veravox.analysis.gates import GateReport, similarity, use_along
+from veravox.analysis.gates.agreement import agreement, error_rate, minus_threshold, oracle, pair_figures
+from veravox.analysis.gates.analyse import GateReport, similarity, weights_over_time
 from veravox.apps.cli import main
 from veravox.models import write_checkpoint
 from veravox.scoring.prediction import Prediction
@@ -51,7 +51,7 @@ def test_an_expert_that_was_not_run_has_no_part_in_figures():
     logits, bona_fide, groups = experts_on()
     logits[:100, 1] = np.nan
     assert agreement(["x", "y"], logits, bona_fide)[0]["trials"] == 100
-    assert np.isnan(centred(logits, bona_fide)[:100, 1]).all()
+    assert np.isnan(minus_threshold(logits, bona_fide)[:100, 1]).all()
     silent = logits.copy()
     silent[:, 1] = np.nan
     assert agreement(["x", "y"], silent, bona_fide) == []
@@ -83,13 +83,11 @@ def test_use_along_an_utterance_reads_short_and_long_ones_alike():
     def predictions(weights):
         return Prediction(0, "", gate_weights=np.array(weights))
 
-    turning = predictions([[1.0, 0.0], [0.0, 1.0]])
-    along, spread = use_along(
-        [turning, predictions([[0.5, 0.5]]), predictions([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)]
-    )
+    turning = judged([[1.0, 0.0], [0.0, 1.0]])
+    along, spread = weights_over_time([turning, judged([[0.5, 0.5]]), judged([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)])
     assert along == [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
     assert spread == [0.5, 0.5]
-    assert use_along([predictions([[0.5, 0.5]])]) == (None, None)
+    assert weights_over_time([judged([[0.5, 0.5]])]) == (None, None)
 
 
 @pytest.fixture

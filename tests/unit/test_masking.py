@@ -12,7 +12,7 @@ from veravox.batches import Draw, TrainingWindows
 from veravox.errors import ConfigurationError
 from veravox.models import DetectorModel
 from veravox.tables import read_protocol
-from veravox.training import Ranks, Stage, Training, change
+from veravox.training import Processes, Stage, Training, change
 from veravox.training.division import Division
 from veravox.training.masking import FeatureMasks
 from veravox.training.objective import Objective
@@ -24,7 +24,7 @@ def protocol(samples):
 
 
 def numbers_for(masks, batch=6, seed=0):
-    return torch.rand(batch, masks.numbers, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(batch, masks.mask_draws, generator=torch.Generator().manual_seed(seed))
 
 
 def test_every_window_front_end_and_segment_has_masks_of_its_own_and_waveforms_have_none():
@@ -43,7 +43,7 @@ def test_every_window_front_end_and_segment_has_masks_of_its_own_and_waveforms_h
     assert set(blank) == {"log_mel", "log_spectrogram"}
     patterns = torch.cat(list(blank.values()))
     assert len(torch.unique(patterns, dim=0)) > 20
-    nothing = masks(features, torch.zeros(6, masks.numbers))
+    nothing = masks(features, torch.zeros(6, masks.mask_draws))
     assert all(torch.equal(nothing[name], features[name]) for name in features)
 
 
@@ -85,7 +85,7 @@ def test_a_windows_numbers_depend_on_seed_epoch_and_position_alone(protocol):
     policy = window_policy("random", 0.5)
 
     def numbers(seed, epoch, position, trial=0):
-        return TrainingWindows(protocol, policy, [], seed, (32, {0: 1.0}))[Draw(epoch, position, trial)].numbers
+        return TrainingWindows(protocol, policy, [], seed, (32, {0: 1.0}))[Draw(epoch, position, trial)].mask_draws
 
     first = numbers(0, 1, 2)
     assert first.shape == (32,)
@@ -99,7 +99,7 @@ def test_the_probability_follows_its_curriculum_over_all_stages(protocol):
 
     def share(epoch, first_epoch):
         windows = TrainingWindows(protocol, policy, [], 0, (4, {2: 0.5, 5: 1.0}), first_epoch=first_epoch)
-        return np.mean([windows[Draw(epoch, position, 0)].numbers.any() for position in range(60)])
+        return np.mean([windows[Draw(epoch, position, 0)].mask_draws.any() for position in range(60)])
 
     assert share(1, 0) == 0
     assert 0.2 < share(2, 0) < 0.8
@@ -116,7 +116,7 @@ def test_a_batch_that_comes_again_is_masked_alike(stage, owned, protocol):
     masks = FeatureMasks({"max_frequency_bins": 20}, detector.spec)
     owners = np.arange(8)[:, None] % 2 == np.arange(2)
     division = Division(protocol, (), owners if owned and stage.trains == "experts" else None)
-    objective = Objective(detector, stage, Training(), division, Ranks(), torch.device("cpu"), masks)
+    objective = Objective(detector, stage, Training(), division, Processes(), torch.device("cpu"), masks)
     batch = (torch.randn(8, 8000), torch.arange(8) % 2 * 1.0, torch.arange(8))
 
     def loss(*numbers):
@@ -125,7 +125,7 @@ def test_a_batch_that_comes_again_is_masked_alike(stage, owned, protocol):
 
     first, again, other = (loss(numbers_for(masks, 8, seed)) for seed in (0, 0, 1))
     assert first == again
-    assert loss() == loss(torch.zeros(8, masks.numbers))
+    assert loss() == loss(torch.zeros(8, masks.mask_draws))
     assert len({first, other, loss()}) == 3
 
 
@@ -137,7 +137,7 @@ def test_an_experts_own_windows_are_judged_whole_where_windows_are_cut_into_segm
     owned = torch.ones(6, 2, dtype=torch.bool)
     division = Division(protocol, (), owned.numpy())
     objective = Objective(
-        detector, Stage("experts", "experts"), Training(), division, Ranks(), torch.device("cpu")
+        detector, Stage("experts", "experts"), Training(), division, Processes(), torch.device("cpu")
     )
     logits, _ = objective.model(windows, owned, None)
     assert torch.allclose(logits, detector(windows).expert_logits, atol=1e-5)

@@ -19,14 +19,14 @@ from veravox.analysis import (
     find_models,
     loss_landscape,
     measure_sharpness,
-    sharpness_plots,
     write_sharpness_report,
 )
 from veravox.analysis.conditions import conditions
-from veravox.analysis.sharpness import Batch, Trials, measure_batch, planned_batches
-from veravox.analysis.sharpness_plots import system_of
-from veravox.analysis.sharpness_table import COLUMNS
-from veravox.analysis.weights import WeightSpace, length, top_eigenvectors
+from veravox.analysis.sharpness import plots
+from veravox.analysis.sharpness.measure import LabelledWindows, TrialWindows, measure_batch, planned_batches
+from veravox.analysis.sharpness.plots import system_of
+from veravox.analysis.sharpness.table import COLUMNS
+from veravox.analysis.sharpness.weights import WeightSpace, length, top_eigenvectors
 from veravox.apps.cli import main
 from veravox.errors import ConfigurationError, EvaluationError, ProtocolError
 from veravox.models import write_checkpoint
@@ -126,7 +126,7 @@ def test_a_folder_of_runs_stands_for_each_run_and_seed_and_names_what_is_not_fin
 def test_weights_come_back_bit_by_bit_and_one_step_is_the_published_formula():
     detector = tiny_checkpoint().detector
     windows = 0.1 * torch.randn(4, detector.spec.window_samples, generator=torch.Generator().manual_seed(0))
-    batch = Batch(windows, torch.tensor([0.0, 1.0, 0.0, 1.0]))
+    batch = LabelledWindows(windows, torch.tensor([0.0, 1.0, 0.0, 1.0]))
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     found = measure_batch(detector, batch, Measure(ALL, rho=0.2, rounds=3))
     for name, value in detector.state_dict().items():
@@ -155,7 +155,7 @@ def test_filter_normalised_directions_are_as_long_as_the_weights_filter_by_filte
 
 
 def test_conditions_have_both_classes_and_drift_ends_at_the_whole(protocol):
-    trials = Trials(protocol, tiny_checkpoint())
+    trials = TrialWindows(protocol, tiny_checkpoint())
     for column, _, members in conditions(protocol, ["attack_id", "language"]):
         labels = trials.is_bona_fide[members]
         assert labels.any(), column
@@ -179,8 +179,8 @@ def test_a_column_that_is_not_there_and_a_measure_that_is_unknown_are_named(prot
 
 def test_a_landscape_has_the_weights_own_loss_in_its_middle(protocol):
     checkpoint = tiny_checkpoint()
-    batches = Trials(protocol, checkpoint).batches(8, 1)
-    own = measure_batch(checkpoint.model, batches[0], Measure())["loss"]
+    batches = TrialWindows(protocol, checkpoint).batches(8, 1)
+    own = measure_batch(checkpoint.detector, batches[0], Measure())["loss"]
     for dimensions in (1, 2):
         found = loss_landscape(checkpoint.model, batches, "random", dimensions, points=3)
         assert found.losses[(1,) * dimensions] == pytest.approx(own, rel=1e-5)
@@ -260,15 +260,15 @@ def test_the_report_of_many_models_holds_scatter_and_coefficients(tmp_path):
 @pytest.mark.parametrize("measure", ["one_step", "adaptive", "ascent"])
 def test_no_words_of_the_pictures_run_off_the_paper(measure, monkeypatch):
     drawn = []
-    monkeypatch.setattr(sharpness_plots, "as_png", drawn.append)
+    monkeypatch.setattr(plots, "as_png", drawn.append)
     frame = table_of([1.0, 2.0], [0.1, 0.2]).frame.with_columns(
         measure=pl.lit(measure),
         column=pl.lit("drift:attack_id"),
         condition=pl.Series(["1: a-long-attack", "2: tts"]),
     )
-    sharpness_plots.draw_drift(frame, measure)
-    sharpness_plots.draw_conditions(frame, measure)
-    sharpness_plots.draw_correlation(frame, measure, dict.fromkeys(("pearson", "spearman", "kendall")))
+    plots.draw_drift(frame, measure)
+    plots.draw_conditions(frame, measure)
+    plots.draw_correlation(frame, measure, dict.fromkeys(("pearson", "spearman", "kendall")))
     for figure in drawn:
         figure.draw_without_rendering()
         axes = figure.axes[0]

@@ -19,12 +19,12 @@ from tiny import tiny_encoder, tiny_recipe
 from veravox.batches import EpochSampler
 from veravox.errors import ConfigurationError, TrainingError, VeravoxError
 from veravox.models import DetectorSpec, read_checkpoint
-from veravox.scoring.calibrate import training_limits
 from veravox.tables import Protocol, read_protocol
 from veravox.training import Recipe, Stage, Training, change, fit, read_recipe, smoothed_cross_entropy
+from veravox.training.calibrate import training_limits
 from veravox.training.losses import probability_difference
 from veravox.training.objective import Objective
-from veravox.training.ranks import Ranks
+from veravox.training.processes import Processes
 from veravox.training.state import read_state, write_state
 from veravox.training.steps import Steps
 
@@ -237,7 +237,7 @@ def test_class_weights_make_it_the_weighted_cross_entropy_of_torch():
     logits, targets = torch.randn(6, generator=generator), torch.tensor([0.0, 0, 0, 0, 1, 1])
     training = Training(class_weights=(0.1, 0.9), label_smoothing=0.0)
     objective = Objective.__new__(Objective)
-    objective.training, objective.ranks = training, Ranks()
+    objective.training, objective.processes = training, Processes()
     both = torch.stack([torch.zeros(6), logits], dim=1)
     expected = torch.nn.functional.cross_entropy(both, targets.long(), weight=torch.tensor([0.1, 0.9]))
     weights = objective._trial_weights(targets)

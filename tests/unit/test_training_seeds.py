@@ -14,12 +14,12 @@ import torch
 
 from tiny import tiny_recipe
 from veravox.apps.cli import main
+from veravox.apps.commands.train import parse_seeds
 from veravox.errors import ConfigurationError, TrainingError
 from veravox.files import write_text
 from veravox.models import read_checkpoint
 from veravox.tables import read_protocol
 from veravox.training import Stage, change, fit, fit_seeds
-from veravox.training.seeds import seeds_of
 
 RECIPE = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),), augmentation=())
 
@@ -42,13 +42,13 @@ def weights_of(folder):
 
 @pytest.mark.parametrize(("text", "seeds"), [("0,1,2", (0, 1, 2)), ("0-2", (0, 1, 2)), ("7, 3-4", (7, 3, 4))])
 def test_seeds_are_written_as_a_list_or_a_range(text, seeds):
-    assert seeds_of(text) == seeds
+    assert parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize("text", ["3", "", "1,1", "2-1", "0-2,1", "one", "-1", "0,,1"])
 def test_what_could_mean_either_or_nothing_is_refused(text):
     with pytest.raises(ConfigurationError, match="--seeds"):
-        seeds_of(text)
+        parse_seeds(text)
 
 
 def test_each_seed_is_the_run_that_it_would_be_alone_and_mean_and_deviation_are_theirs(tmp_path, data):

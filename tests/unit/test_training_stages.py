@@ -19,10 +19,10 @@ from veravox.batches.training import Batch
 from veravox.errors import ConfigurationError, TrainingError
 from veravox.models import DetectorModel, read_checkpoint
 from veravox.tables import Protocol, read_protocol
-from veravox.training import Ranks, Stage, Training, fit
-from veravox.training.division import PART, Division, divide
-from veravox.training.loop import Run
-from veravox.training.losses import expert_losses, gate_entropy, own_losses
+from veravox.training import Processes, Stage, Training, fit
+from veravox.training.division import PARTITION_COLUMN, Division, divide
+from veravox.training.loop import TrainingRun
+from veravox.training.losses import expert_losses, gate_entropy, masked_expert_losses
 from veravox.training.objective import Objective
 from veravox.training.parts import parameter_groups
 from veravox.training.sharpness_aware import SharpnessAware
@@ -93,7 +93,7 @@ def test_a_partition_gives_every_trial_to_one_expert_evenly_and_by_the_seed():
     first, same, other = (division.owned for division in divisions)
     assert (first.sum(axis=1) == 1).all()
     assert first.sum(axis=0).tolist() == [8, 8, 8]
-    counts = divisions[0].train.frame.group_by(PART, "label", "domain").len()["len"]
+    counts = divisions[0].train.frame.group_by(PARTITION_COLUMN, "label", "domain").len()["len"]
     assert counts.to_list() == [2] * 12
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
@@ -149,7 +149,7 @@ def gradients(stage: Stage, owned=None, windows: int = 8, **options) -> dict[str
     plan = training(**options)
     parameter_groups(detector, stage, plan)
     division = Division(labelled(["a"]), ("label",), owned)
-    objective = Objective(detector, stage, plan, division, Ranks(), torch.device("cpu"))
+    objective = Objective(detector, stage, plan, division, Processes(), torch.device("cpu"))
     targets = torch.arange(windows) % 2 * 1.0
     objective(torch.randn(windows, detector.spec.window_samples), targets, torch.arange(windows)).backward()
     objective.close()
@@ -185,7 +185,7 @@ def test_an_expert_learns_from_its_own_windows_as_if_there_were_no_others():
         plan, stage = training(), experts_stage()
         parameter_groups(detector, stage, plan)
         objective = Objective(
-            detector, stage, plan, Division(labelled(["a"]), (), owned), Ranks(), torch.device("cpu")
+            detector, stage, plan, Division(labelled(["a"]), (), owned), Processes(), torch.device("cpu")
         )
         objective(windows[chosen], targets[chosen], torch.arange(8)[chosen]).backward()
         expert = detector.mixture.experts["mel"]
@@ -198,7 +198,8 @@ def test_own_losses_of_all_windows_are_the_experts_losses():
     logits, targets = torch.randn(6, 3), torch.arange(6) % 2 * 1.0
     everyone = torch.ones(6, 3, dtype=torch.bool)
     assert torch.allclose(
-        own_losses(logits, targets, 0.1, everyone, everyone.sum(dim=0)), expert_losses(logits, targets, 0.1)
+        masked_expert_losses(logits, targets, 0.1, everyone, everyone.sum(dim=0)),
+        expert_losses(logits, targets, 0.1),
     )
 
 
@@ -238,7 +239,7 @@ def test_a_stage_runs_the_chosen_experts_alone_unless_its_losses_need_all_and_sa
     detector = DetectorModel(tiny_spec(gate="features_conv", router="top_k"))
     stage, plan = Stage("one", trains), training(**options)
     parameter_groups(detector, stage, plan)
-    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Ranks(), torch.device("cpu"))
+    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Processes(), torch.device("cpu"))
     assert said is None if objective.routing is None else said in objective.routing
     runs = dict.fromkeys(detector.mixture.experts, 0)
     for name, expert in detector.mixture.experts.items():
@@ -258,7 +259,7 @@ def test_a_stage_runs_the_chosen_experts_alone_unless_its_losses_need_all_and_sa
 def test_the_loss_on_softmax_outputs_reaches_experts_and_mixture(trains, mixing):
     detector = DetectorModel(tiny_spec(mixing=mixing)).eval()
     stage, plan = Stage("one", trains), training(loss="softmax", label_smoothing=0.2)
-    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Ranks(), torch.device("cpu"))
+    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Processes(), torch.device("cpu"))
     torch.manual_seed(0)
     windows, targets = torch.randn(6, detector.spec.window_samples), torch.tensor([1.0, 0, 1, 0, 1, 0])
     output = detector(windows)
@@ -277,7 +278,7 @@ def test_a_window_that_is_left_over_alone_is_learned_from(trains):
     detector = DetectorModel(tiny_spec(experts=experts, gate="embedding_fc")).train()
     stage, plan = Stage("one", trains), training()
     parameter_groups(detector, stage, plan)
-    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Ranks(), torch.device("cpu"))
+    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Processes(), torch.device("cpu"))
     before = {name: buffer.clone() for name, buffer in detector.named_buffers()}
     loss = objective(torch.randn(1, detector.spec.window_samples), torch.ones(1), torch.zeros(1, dtype=torch.long))
     loss.backward()
@@ -288,7 +289,7 @@ def test_a_window_that_is_left_over_alone_is_learned_from(trains):
 
 
 def test_skipped_steps_are_no_part_of_the_epochs_loss_and_an_epoch_of_them_ends_the_run():
-    run = Run.__new__(Run)
+    run = TrainingRun.__new__(TrainingRun)
     run.sums, run.position = [0.0] * 6, {"epoch": 0}
     batch = Batch(*(torch.ones(4) for _ in Batch._fields))
     run.count(math.nan, batch)
@@ -304,14 +305,16 @@ def test_a_stage_that_could_not_begin_is_refused_before_the_first_one(tmp_path, 
         fit(tiny_recipe(stages=(experts_stage(), frozen)), *data, tmp_path / "run", workers=0)
     few = tiny_recipe(stages=(experts_stage(batch_size=2),))
     with pytest.raises(TrainingError, match="batch_size 2 leaves 2 processes fewer than 2 windows each"):
-        fit(few, *data, tmp_path / "run", workers=0, ranks=Ranks(0, 2))
+        fit(few, *data, tmp_path / "run", workers=0, processes=Processes(0, 2))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_sparse_router_under_a_gate_that_sees_embeddings_says_that_all_are_run():
     detector = DetectorModel(tiny_spec(router="top_k"))
     division = Division(labelled(["a"]), ())
-    objective = Objective(detector, Stage("joint", "joint"), training(), division, Ranks(), torch.device("cpu"))
+    objective = Objective(
+        detector, Stage("joint", "joint"), training(), division, Processes(), torch.device("cpu")
+    )
     assert "but all are run: the gate sees their embeddings" in objective.routing
 
 
@@ -412,8 +415,9 @@ def test_processes_that_share_a_batch_have_the_gradient_of_one_that_has_it_all()
     logits, targets = torch.randn(6, 2), torch.arange(6) % 2 * 1.0
     owned = torch.tensor([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1], [1, 0]], dtype=torch.bool)
     counts = owned.sum(dim=0)
-    whole = own_losses(logits, targets, 0.1, owned, counts)
+    whole = masked_expert_losses(logits, targets, 0.1, owned, counts)
     halves = [
-        own_losses(logits[part], targets[part], 0.1, owned[part], counts / 2) for part in (slice(4), slice(4, 6))
+        masked_expert_losses(logits[part], targets[part], 0.1, owned[part], counts / 2)
+        for part in (slice(4), slice(4, 6))
     ]
     assert torch.allclose((halves[0] + halves[1]) / 2, whole)

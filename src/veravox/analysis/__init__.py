@@ -1,4 +1,4 @@
-"""Analysis: how sharp a detector's minimum is, and what its loss looks like around it."""
+"""Analysis of trained detectors: what gates choose, and how sharp the loss is around the weights."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 from veravox.lazy import attach
 
 if TYPE_CHECKING:
-    from veravox.analysis.landscape import loss_landscape as loss_landscape
-    from veravox.analysis.sharpness import (
+    from veravox.analysis.gates.analyse import (
+        GateReport as GateReport,
+        analyse_gate as analyse_gate,
+    )
+    from veravox.analysis.gates.page import write_gates as write_gates
+    from veravox.analysis.sharpness.landscape import loss_landscape as loss_landscape
+    from veravox.analysis.sharpness.measure import (
         Measure as Measure,
         measure_sharpness as measure_sharpness,
     )
-    from veravox.analysis.sharpness_models import (
+    from veravox.analysis.sharpness.models import (
         draw_landscapes as draw_landscapes,
         find_models as find_models,
         measure_models as measure_models,
     )
-    from veravox.analysis.sharpness_report import write_sharpness_report as write_sharpness_report
-    from veravox.analysis.sharpness_table import (
+    from veravox.analysis.sharpness.page import write_sharpness_report as write_sharpness_report
+    from veravox.analysis.sharpness.table import (
         SharpnessTable as SharpnessTable,
         correlate as correlate,
     )

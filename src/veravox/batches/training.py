@@ -41,7 +41,7 @@ class Window(NamedTuple):
         samples: (S,) float32.
         target: 1.0 for bona fide.
         trial: its index; that of the original for a copy.
-        numbers: in [0, 1), float32, shape (N,), that decide on masks of its features; zeros where there are none.
+        mask_draws: float32 (N,) in [0, 1), from which masks of its features are made; zeros for no masks.
         kind: `RECORDED`, `COPIED` or `SPLICED`.
         attack_id: of a copy, its synthesis; None for what is recorded.
         pieces: what is spoofed in it: (start_s, end_s, label) over all of it.
@@ -50,7 +50,7 @@ class Window(NamedTuple):
     samples: np.ndarray
     target: float
     trial: int
-    numbers: np.ndarray
+    mask_draws: np.ndarray
     kind: int
     attack_id: str | None
     pieces: tuple[tuple[float, float, str], ...]
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
     windows: torch.Tensor
     targets: torch.Tensor
     trials: torch.Tensor
-    numbers: torch.Tensor
+    mask_draws: torch.Tensor
     kinds: torch.Tensor
 
 
@@ -129,25 +129,27 @@ class TrainingWindows(Dataset):
             raise type(error)(f"{path!r}: {error}") from error
         same = deepcopy(rng)
         window = np.ascontiguousarray(self.policy.draw(heard, rng), dtype=np.float32)
-        numbers, target = self._numbers(draw), self.targets[draw.trial]
+        mask_draws, target = self._mask_draws(draw), self.targets[draw.trial]
         if copy is None:
             whole = ((0.0, len(window) / rate, BONA_FIDE if target else SPOOF),)
-            return Window(window, target, draw.trial, numbers, RECORDED, None, whole)
+            return Window(window, target, draw.trial, mask_draws, RECORDED, None, whole)
         spoofed = self.policy.draw(_spoofed(copy, len(waveform), len(heard), rate), same)
         target = float(spoofed.sum() < MIN_SPOOF_S * rate)
         kind = COPIED if len(copy.pieces) == 1 else SPLICED
-        return Window(window, target, draw.trial, numbers, kind, copy.attack_id, _pieces(spoofed, rate))
+        return Window(window, target, draw.trial, mask_draws, kind, copy.attack_id, _pieces(spoofed, rate))
 
     def _curriculum_epoch(self, draw: Draw) -> int:
         return self.first_epoch + draw.epoch % STAGE_EPOCHS
 
-    def _numbers(self, draw: Draw) -> np.ndarray:
+    def _mask_draws(self, draw: Draw) -> np.ndarray:
         count, probability = self.masks
         if not count:
             return np.zeros(0, dtype=np.float32)
         rng = np.random.default_rng((self.seed, draw.epoch, draw.noise, MASKS))
-        lot, numbers = rng.random(), rng.random(count, dtype=np.float32)
-        return numbers if lot < at_epoch(probability, self._curriculum_epoch(draw)) else np.zeros_like(numbers)
+        lot, mask_draws = rng.random(), rng.random(count, dtype=np.float32)
+        return (
+            mask_draws if lot < at_epoch(probability, self._curriculum_epoch(draw)) else np.zeros_like(mask_draws)
+        )
 
 
 def _spoofed(copy: SpoofedCopy, samples: int, heard: int, rate: int) -> np.ndarray:
@@ -307,7 +309,7 @@ def _collate(items: list[Window]) -> Batch:
         torch.from_numpy(np.stack([item.samples for item in items])),
         torch.tensor([item.target for item in items], dtype=torch.float32),
         torch.tensor([item.trial for item in items]),
-        torch.from_numpy(np.stack([item.numbers for item in items])),
+        torch.from_numpy(np.stack([item.mask_draws for item in items])),
         torch.tensor([item.kind for item in items]),
     )
 

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from veravox.errors import ConfigurationError
 from veravox.registry import Registry
 
 if TYPE_CHECKING:
+    from veravox.recipes.sharpness import sam
     from veravox.training.recipe import Recipe
 
 RECIPES: Registry[Recipe] = Registry("recipe", "veravox.recipes", returns="Recipe")
 
 
 def recipe(name: str) -> Recipe:
-    """The named recipe.
+    """The named recipe; `NAME_sam` is `sam(recipe(NAME))` with the published radius.
 
     Raises:
         ConfigurationError: for an unknown name, with the nearest one; or for a function that returns no recipe.
     """
+    from veravox.recipes.sharpness import SUFFIX, published_rho, sam
     from veravox.training.recipe import Recipe
 
+    plain = name.removesuffix(SUFFIX)
+    if plain != name and plain in RECIPES:
+        return sam(recipe(plain), published_rho(plain))
     made = RECIPES[name]()
     if not isinstance(made, Recipe):
         raise ConfigurationError(f"recipe {name!r} returned {type(made).__name__}, not a Recipe")
     return made
 
 
-__all__ = ["RECIPES", "recipe"]
+def __getattr__(name: str) -> Any:
+    if name == "sam":
+        from veravox.recipes.sharpness import sam
+
+        return sam
+    raise AttributeError(f"module 'veravox.recipes' has no attribute {name!r}")
+
+
+__all__ = ["RECIPES", "recipe", "sam"]

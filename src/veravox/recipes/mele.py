@@ -7,16 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from veravox.recipes import RECIPES
-from veravox.recipes._parts import (
+from veravox.recipes.mixtures import (
     DOMAINS,
-    JOINT,
+    JOINT_TRAINING,
+    LCNN_TRAINING,
     PUBLISHED_LCNN,
     PUBLISHED_LCNN_TRAINING,
     PUBLISHED_LOG_MEL,
     domain_experts,
     mixture_recipe,
 )
-from veravox.training.recipe import Recipe, Stage
+from veravox.training.recipe import Recipe
+from veravox.training.stages import Stage, TrainExperts, TrainJointly
 
 
 def mele(
@@ -38,9 +40,9 @@ def mele(
         detector: further fields of the detector.
     """
     owners = domain_experts(domains)
-    stages = [Stage("experts", "experts", {"domains": owners})]
+    stages: list[Stage] = [TrainExperts("experts", LCNN_TRAINING, domains=owners)]
     if joint:
-        stages.append(Stage("joint", "joint", {**JOINT, "balance": ["label", "domain"]}))
+        stages.append(TrainJointly("joint", replace(JOINT_TRAINING, balance=("label", "domain"))))
     experts = {owner: {"front_end": "log_mel", "name": "lcnn"} for owner in owners}
     return mixture_recipe(name, description, experts, gate, stages, mix="mele-2025", **detector)
 
@@ -51,9 +53,10 @@ def published(name: str, description: str, gate: str, domains: Sequence[str], jo
     Whether the published figures came so is not certain: the network that its joint stage imports is not public.
     """
     owners = domain_experts(domains)
-    stages = [Stage("experts", "experts", {"domains": owners, "batch_size": 64 * len(owners)})]
+    alone = replace(PUBLISHED_LCNN_TRAINING, batch_size=64 * len(owners))
+    stages: list[Stage] = [TrainExperts("experts", alone, domains=owners)]
     if joint:
-        stages.append(Stage("joint", "joint", {"label_smoothing": 0.0}))
+        stages.append(TrainJointly("joint", replace(PUBLISHED_LCNN_TRAINING, label_smoothing=0.0)))
     return mixture_recipe(
         name,
         description,
@@ -61,7 +64,6 @@ def published(name: str, description: str, gate: str, domains: Sequence[str], jo
         gate,
         stages,
         PUBLISHED_LOG_MEL,
-        PUBLISHED_LCNN_TRAINING,
         mix="mele-2025",
         policy="middle",
         mixing="probabilities" if joint else "logits",
@@ -127,7 +129,7 @@ def mele_sparse(domains: Sequence[str] = DOMAINS) -> Recipe:
     description = "Four domain LCNNs, gate on the log-mel, only the chosen expert is run"
     router = {"name": "top_k", "k": 1, "noise": 0.5}
     plan = mele("mele_sparse", description, "features_conv", domains, router=router)
-    joint = replace(plan.stages[1], overrides={**plan.stages[1].overrides, "load_balance_weight": 0.01})
+    joint = TrainJointly("joint", plan.stages[1].training, load_balance_weight=0.01)
     return replace(plan, stages=(plan.stages[0], joint))
 
 
@@ -136,7 +138,7 @@ def mele_partition(domains: Sequence[str] = DOMAINS) -> Recipe:
     """The enhanced mixture with trials dealt among experts by lot instead of by domain."""
     plan = mele_enhanced_house(domains)
     description = "LCNNs on a stochastic partition of the trials, gate on embeddings"
-    stages = (Stage("experts", "experts", {"partition": True}), *plan.stages[1:])
+    stages = (TrainExperts("experts", LCNN_TRAINING, partition=True), *plan.stages[1:])
     experts = {f"lcnn_{index + 1}": one for index, one in enumerate(plan.detector.experts.values())}
     detector = replace(plan.detector, experts=experts)
     return replace(plan, name="mele_partition", description=description, detector=detector, stages=stages)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from veravox.recipes import RECIPES
-from veravox.recipes._parts import ARCHITECTURES, JOINT, mixture_recipe
-from veravox.training.recipe import Recipe, Stage
+from veravox.recipes.mixtures import ARCHITECTURES, JOINT_TRAINING, LCNN_TRAINING, mixture_recipe
+from veravox.training.recipe import Recipe
+from veravox.training.stages import Stage, TrainExperts, TrainJointly
 
-STAGES = (Stage("experts", "experts"), Stage("joint", "joint", JOINT))
+STAGES = (TrainExperts("experts", LCNN_TRAINING), TrainJointly("joint", JOINT_TRAINING))
 
 
 def mile(
@@ -46,7 +47,7 @@ def mile_from_scratch() -> Recipe:
     """MILE-Att without pre-training: the joint stage alone, one shared loss."""
     plan = mile_att()
     description = "MILE-Att without pre-training of the experts"
-    joint = (Stage("joint", "joint", {"epochs": 100, "patience": 20}),)
+    joint = (TrainJointly("joint", replace(LCNN_TRAINING, epochs=100, patience=20)),)
     return replace(plan, name="mile_from_scratch", description=description, stages=joint)
 
 
@@ -97,12 +98,12 @@ def mile_ssl(model: str = "facebook/wav2vec2-xls-r-300m") -> Recipe:
         "pretrained": {"name": "ssl", "model": model, "train": "fine_tuned"},
     }
     experts = {**ARCHITECTURES, "pretrained_linear": {"front_end": "pretrained", "name": "ssl"}}
-    joint = Stage("joint", "joint", {**JOINT, "batch_size": 32, "learning_rates": {"front_ends": 1e-6}})
+    fine_tuning = replace(JOINT_TRAINING, batch_size=32, learning_rates={"front_ends": 1e-6})
     return mile(
         "mile_ssl",
         "MILE-Att with a self-supervised expert (XLS-R unless another model is set)",
         "attention",
         experts,
-        (STAGES[0], joint),
+        (STAGES[0], TrainJointly("joint", fine_tuning)),
         front_ends=front_ends,
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from veravox.models.detector import DetectorSpec
 from veravox.recipes import RECIPES
-from veravox.training.recipe import Recipe, Stage, Training
+from veravox.training.recipe import Recipe
+from veravox.training.settings import Training
+from veravox.training.stages import TrainExperts, TrainJointly
 
 TRAINING_NOISE = (
     {"name": "gain", "probability": 0.5, "min_gain_db": -15.0, "max_gain_db": 6.0},
@@ -14,6 +18,16 @@ TRAINING_NOISE = (
     {"name": "polarity", "probability": 0.5},
 )
 """Against living on level, bandwidth, noise floor or codec."""
+
+
+SLIM_MILE_TRAINING = Training(
+    batch_size=64,
+    learning_rate=1e-3,
+    min_learning_rate=1e-5,
+    weight_decay=1e-2,
+    label_smoothing=0.1,
+    balance=("label", "domain"),
+)
 
 
 def slim_mile_detector(gate: str = "attention") -> DetectorSpec:
@@ -40,26 +54,13 @@ def mile_slim() -> Recipe:
         name="mile_slim",
         description="The bundled detector, MILE-Att: lcnn + log_mel, resnet + log_mel, resnet + log_spectrogram",
         detector=slim_mile_detector(),
-        training=Training(
-            batch_size=64,
-            learning_rate=1e-3,
-            min_learning_rate=1e-5,
-            weight_decay=1e-2,
-            label_smoothing=0.1,
-            balance=("label", "domain"),
-        ),
         stages=(
-            Stage("experts", "experts", {"epochs": 18, "patience": 8}),
-            Stage(
+            TrainExperts("experts", replace(SLIM_MILE_TRAINING, epochs=18, patience=8)),
+            TrainJointly(
                 "joint",
-                "joint",
-                {
-                    "epochs": 5,
-                    "patience": 4,
-                    "learning_rate": 1e-4,
-                    "gate_learning_rate": 1e-3,
-                    "expert_loss_weight": 0.5,
-                },
+                replace(SLIM_MILE_TRAINING, epochs=5, patience=4, learning_rate=1e-4),
+                expert_loss_weight=0.5,
+                gate_learning_rate=1e-3,
             ),
         ),
         augmentation=TRAINING_NOISE,

@@ -1,18 +1,25 @@
-"""Self-supervised encoders, each with a linear head and with AASIST, fine-tuned whole with Adam and with SAM."""
+"""Self-supervised encoders, each with a linear head and with AASIST, fine-tuned whole."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from veravox.models.detector import DetectorSpec
 from veravox.models.experts.aasist import WINDOW_SAMPLES
 from veravox.recipes import RECIPES
-from veravox.recipes._parts import mixture_recipe
-from veravox.recipes.sharpness import sharpness_aware
 from veravox.recipes.single import AASIST_TRAINING
-from veravox.training.recipe import Recipe, Stage
+from veravox.training.recipe import Recipe
+from veravox.training.stages import TrainJointly
 
-BASE, LARGE = "facebook/wav2vec2-base", "facebook/wav2vec2-large-robust"
-XLSR = "facebook/wav2vec2-xls-r-300m"
+ENCODERS = {
+    "w2v_base": "facebook/wav2vec2-base",
+    "w2v_large": "facebook/wav2vec2-large-robust",
+    "xlsr": "facebook/wav2vec2-xls-r-300m",
+}
+"""The encoders of the sharpness paper by the first word of a recipe's name."""
+
+TITLES = {"w2v_base": "wav2vec 2.0 Base", "w2v_large": "wav2vec 2.0 Large", "xlsr": "XLS-R 300M"}
+HEADS = {"linear": "linear head", "aasist": "AASIST head"}
 
 FINE_TUNING = replace(
     AASIST_TRAINING,
@@ -32,98 +39,43 @@ RAWBOOST = ({"name": "rawboost", "algorithm": 5},)
 """The authors' configurations: algorithm 5 for self-supervised models, none for AASIST."""
 
 
-def fine_tuned(name: str, description: str, model: str, head: str) -> Recipe:
+def self_supervised(encoder: str, head: str, model: str | None = None) -> Recipe:
     """An encoder and its head, trained together on windows of 64,600 samples.
 
     Args:
-        model: hub name or local folder; `--set detector.front_ends.pretrained.model=FOLDER` changes it.
+        encoder: one of `ENCODERS`.
         head: `linear` or `aasist`.
+        model: hub name or local folder in place of the encoder's own;
+            `--set detector.front_ends.pretrained.model=FOLDER` changes it.
     """
-    plan = mixture_recipe(
-        name,
-        description,
-        {"pretrained": {"front_end": "pretrained", "name": "ssl", "head": head}},
-        "uniform",
+    front_end = {"name": "ssl", "model": model or ENCODERS[encoder], "train": "fine_tuned"}
+    detector = DetectorSpec.parse(
+        {
+            # The published code hands waveforms to every encoder as they are.
+            "front_ends": {"pretrained": {**front_end, "normalise": False}},
+            "experts": {"pretrained": {"front_end": "pretrained", "name": "ssl", "head": head}},
+            "window_s": WINDOW_SAMPLES / 16000,
+        }
+    )
+    return Recipe(
+        name=f"{encoder}_{head}",
+        description=f"{TITLES[encoder]}, {HEADS[head]}, fine-tuned",
+        detector=detector,
         # A front end stays as it is where experts train alone, so the one expert trains as a mixture of one.
-        (Stage("joint", "joint"),),
-        # The published code hands waveforms to every encoder as they are.
-        front_ends={"pretrained": {"name": "ssl", "model": model, "train": "fine_tuned", "normalise": False}},
-        training=FINE_TUNING,
-        window_s=WINDOW_SAMPLES / 16000,
-        mix="sharpness-2025",
+        stages=(TrainJointly("joint", FINE_TUNING),),
         augmentation=RAWBOOST,
         policy="first",
+        mix="sharpness-2025",
+        seed=SEED,
     )
-    return replace(plan, seed=SEED)
 
 
-@RECIPES.register("w2v_base_linear")
-def w2v_base_linear(model: str = BASE) -> Recipe:
-    """W2V-Base+Linear, Adam."""
-    return fine_tuned("w2v_base_linear", "wav2vec 2.0 Base, linear head, fine-tuned", model, "linear")
+def _register(encoder: str, head: str) -> None:
+    @RECIPES.register(f"{encoder}_{head}")
+    def make(model: str | None = None) -> Recipe:
+        return self_supervised(encoder, head, model)
 
 
-@RECIPES.register("w2v_base_aasist")
-def w2v_base_aasist(model: str = BASE) -> Recipe:
-    """W2V-Base+AASIST, Adam."""
-    return fine_tuned("w2v_base_aasist", "wav2vec 2.0 Base, AASIST head, fine-tuned", model, "aasist")
-
-
-@RECIPES.register("w2v_large_linear")
-def w2v_large_linear(model: str = LARGE) -> Recipe:
-    """W2V-Large+Linear, Adam."""
-    return fine_tuned("w2v_large_linear", "wav2vec 2.0 Large, linear head, fine-tuned", model, "linear")
-
-
-@RECIPES.register("w2v_large_aasist")
-def w2v_large_aasist(model: str = LARGE) -> Recipe:
-    """W2V-Large+AASIST, Adam."""
-    return fine_tuned("w2v_large_aasist", "wav2vec 2.0 Large, AASIST head, fine-tuned", model, "aasist")
-
-
-@RECIPES.register("xlsr_linear")
-def xlsr_linear(model: str = XLSR) -> Recipe:
-    """XLS-R+Linear, Adam."""
-    return fine_tuned("xlsr_linear", "XLS-R 300M, linear head, fine-tuned", model, "linear")
-
-
-@RECIPES.register("xlsr_aasist")
-def xlsr_aasist(model: str = XLSR) -> Recipe:
-    """XLS-R+AASIST, Adam."""
-    return fine_tuned("xlsr_aasist", "XLS-R 300M, AASIST head, fine-tuned", model, "aasist")
-
-
-@RECIPES.register("w2v_base_linear_sam")
-def w2v_base_linear_sam() -> Recipe:
-    """W2V-Base+Linear, SAM with the published rho."""
-    return sharpness_aware("w2v_base_linear", rho=0.05)
-
-
-@RECIPES.register("w2v_base_aasist_sam")
-def w2v_base_aasist_sam() -> Recipe:
-    """W2V-Base+AASIST, SAM with the published rho."""
-    return sharpness_aware("w2v_base_aasist", rho=0.05)
-
-
-@RECIPES.register("w2v_large_linear_sam")
-def w2v_large_linear_sam() -> Recipe:
-    """W2V-Large+Linear, SAM with the published rho."""
-    return sharpness_aware("w2v_large_linear", rho=0.005)
-
-
-@RECIPES.register("w2v_large_aasist_sam")
-def w2v_large_aasist_sam() -> Recipe:
-    """W2V-Large+AASIST, SAM with the published rho."""
-    return sharpness_aware("w2v_large_aasist", rho=0.001)
-
-
-@RECIPES.register("xlsr_linear_sam")
-def xlsr_linear_sam() -> Recipe:
-    """XLS-R+Linear, SAM with the published rho."""
-    return sharpness_aware("xlsr_linear", rho=0.005)
-
-
-@RECIPES.register("xlsr_aasist_sam")
-def xlsr_aasist_sam() -> Recipe:
-    """XLS-R+AASIST, SAM with the published rho."""
-    return sharpness_aware("xlsr_aasist", rho=0.001)
+for _encoder in ENCODERS:
+    for _head in HEADS:
+        _register(_encoder, _head)

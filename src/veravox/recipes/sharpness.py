@@ -1,50 +1,52 @@
-"""Sharpness-aware training beside the plain recipes, with the published rho."""
+"""Any recipe with a sharpness-aware step in place of the plain one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from veravox.recipes import RECIPES, recipe
 from veravox.training.recipe import Recipe
+from veravox.training.sharpness.options import SharpnessAware
+
+SUFFIX = "_sam"
+
+PUBLISHED_RHO = {
+    "w2v_large_linear": 0.005,
+    "w2v_large_aasist": 0.001,
+    "xlsr_linear": 0.005,
+    "xlsr_aasist": 0.001,
+}
+"""Radii of the sharpness paper that are not 0.05."""
 
 
-def sharpness_aware(name: str, **options: Any) -> Recipe:
-    """The named recipe with a sharpness-aware step in every stage; its own name ends in `_sam`."""
-    plain = recipe(name)
-    return replace(
-        plain,
-        name=f"{name}_sam",
-        description=f"{plain.description}; sharpness-aware",
-        training=replace(plain.training, sharpness=options),
+def published_rho(name: str) -> float:
+    """The radius that the sharpness paper gives for a recipe; 0.05 where it gives none."""
+    return PUBLISHED_RHO.get(name, 0.05)
+
+
+def sam(recipe: Recipe, rho: float = 0.05, **options: Any) -> Recipe:
+    """The recipe with a sharpness-aware step in every stage.
+
+    Of a mixture, each expert and the gate are perturbed by `rho` each, unless `length_over` says otherwise.
+
+    Args:
+        recipe: any recipe; a sharpness-aware one gets these options instead of its own.
+        rho: radius of the perturbation.
+        options: fields of `SharpnessAware`.
+    Raises:
+        ConfigurationError: for an option that is unknown or out of range.
+    """
+    if len(recipe.detector.experts) > 1:
+        options = {"length_over": "group", **options}
+    sharpness = SharpnessAware(rho=rho, **options)
+    stages = tuple(
+        replace(stage, training=replace(stage.training, sharpness=sharpness)) for stage in recipe.stages
     )
-
-
-@RECIPES.register("aasist_sam")
-def aasist_sam() -> Recipe:
-    """AASIST with SAM, rho 0.05 as published."""
-    return sharpness_aware("aasist", rho=0.05)
-
-
-@RECIPES.register("aasist_2025c_sam")
-def aasist_2025c_sam() -> Recipe:
-    """The same as the sharpness paper trains it, with its rho."""
-    return sharpness_aware("aasist_2025c", rho=0.05)
-
-
-@RECIPES.register("lcnn_sam")
-def lcnn_sam() -> Recipe:
-    """The mixture papers' LCNN with SAM; no published rho, ours is 0.05."""
-    return sharpness_aware("lcnn", rho=0.05)
-
-
-@RECIPES.register("mile_att_sam")
-def mile_att_sam() -> Recipe:
-    """MILE with the attention gate and SAM, every expert and the gate perturbed by a rho of its own."""
-    return sharpness_aware("mile_att", rho=0.05, length_over="group")
-
-
-@RECIPES.register("mile_slim_sam")
-def mile_slim_sam() -> Recipe:
-    """The bundled detector's recipe with SAM."""
-    return sharpness_aware("mile_slim", rho=0.05, length_over="group")
+    if recipe.name.endswith(SUFFIX):
+        return replace(recipe, stages=stages)
+    return replace(
+        recipe,
+        name=recipe.name + SUFFIX,
+        description=f"{recipe.description}; sharpness-aware",
+        stages=stages,
+    )

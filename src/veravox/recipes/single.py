@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 from veravox.models.experts.aasist import WINDOW_SAMPLES
 from veravox.recipes import RECIPES
-from veravox.recipes._parts import (
-    ALONE,
+from veravox.recipes.mixtures import (
     LCNN_TRAINING,
     PUBLISHED_LCNN,
     PUBLISHED_LCNN_TRAINING,
     PUBLISHED_LOG_MEL,
     mixture_recipe,
 )
-from veravox.training.recipe import Recipe, Training
+from veravox.training.recipe import Recipe
+from veravox.training.settings import Training
+from veravox.training.stages import TrainExperts
 
 AASIST_TRAINING = Training(
     epochs=100,
@@ -53,8 +54,9 @@ def single_recipe(
     """One expert on one front end, trained alone on all data."""
     experts = {expert: {"front_end": front_end, "name": expert, **options}}
     mix = {"aasist": "sharpness-2025", "lcnn": "mele-2025"}.get(expert)
+    stages = (TrainExperts("experts", training),)
     return mixture_recipe(
-        expert, description, experts, "uniform", ALONE, None, training, window_s, mix, policy=policy
+        expert, description, experts, "uniform", stages, window_s=window_s, mix=mix, policy=policy
     )
 
 
@@ -66,9 +68,8 @@ def lcnn() -> Recipe:
         "One LCNN on log-mel, as in the first mixture paper",
         {"lcnn": PUBLISHED_LCNN},
         "uniform",
-        ALONE,
+        (TrainExperts("experts", PUBLISHED_LCNN_TRAINING),),
         PUBLISHED_LOG_MEL,
-        PUBLISHED_LCNN_TRAINING,
         mix="mele-2025",
         policy="middle",
     )
@@ -145,16 +146,16 @@ def aasist_l() -> Recipe:
 @RECIPES.register("aasist_2025c")
 def aasist_2025c() -> Recipe:
     """AASIST as the sharpness paper trains it: always the first 64,600 samples, and its seed."""
-    alone = aasist()
-    training = replace(alone.training, windows="first", drop_last=False)
+    training = replace(AASIST_TRAINING, windows="first", drop_last=False)
     description = "AASIST on first windows, as in the sharpness paper"
-    return replace(alone, name="aasist_2025c", description=description, training=training, seed=666)
+    alone = single_recipe("aasist", "waveform", description, training, WINDOW_S, "first")
+    return replace(alone, name="aasist_2025c", seed=666)
 
 
 @RECIPES.register("joint_training")
 def joint_training() -> Recipe:
     """The baseline of the first mixture paper: one LCNN, all domains; that they are drawn equally is ours."""
-    plan = lcnn()
-    training = replace(plan.training, balance=("label", "domain"))
+    training = replace(PUBLISHED_LCNN_TRAINING, balance=("label", "domain"))
     description = "One LCNN trained on all domains together, drawn equally"
-    return replace(plan, name="joint_training", description=description, training=training)
+    stages = (TrainExperts("experts", training),)
+    return replace(lcnn(), name="joint_training", description=description, stages=stages)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from veravox.recipes import RECIPES
-from veravox.recipes._parts import ALONE, mixture_recipe
 from veravox.recipes.mile_slim import TRAINING_NOISE
-from veravox.recipes.sharpness import sharpness_aware
-from veravox.training.recipe import Recipe, Stage, Training
+from veravox.recipes.mixtures import mixture_recipe
+from veravox.training.recipe import Recipe
+from veravox.training.settings import Training
+from veravox.training.stages import TrainExperts, TrainJointly
 
 SLIM_TRAINING = Training(
     epochs=10,
@@ -40,8 +41,7 @@ def slim_expert() -> Recipe:
         "One LCNN of half the width on log-mel, small enough for two cores",
         {"lcnn_mel": HALF_LCNN},
         "uniform",
-        ALONE,
-        training=SLIM_TRAINING,
+        (TrainExperts("experts", SLIM_TRAINING),),
         window_s=2.0,
         augmentation=TRAINING_NOISE,
         level_dbfs=-26.0,
@@ -56,21 +56,8 @@ def slim_mixture() -> Recipe:
         "MILE-Att of three small experts, trained jointly from the start, small enough for two cores",
         SLIM_EXPERTS,
         "attention",
-        (Stage("joint", "joint", {"expert_loss_weight": 0.5}),),
-        training=SLIM_TRAINING,
+        (TrainJointly("joint", SLIM_TRAINING, expert_loss_weight=0.5),),
         window_s=2.0,
         augmentation=TRAINING_NOISE,
         level_dbfs=-26.0,
     )
-
-
-@RECIPES.register("slim_expert_sam")
-def slim_expert_sam() -> Recipe:
-    """`slim_expert` with SAM, rho 0.05."""
-    return sharpness_aware("slim_expert", rho=0.05)
-
-
-@RECIPES.register("slim_mixture_sam")
-def slim_mixture_sam() -> Recipe:
-    """`slim_mixture` with SAM, rho 0.05 for every expert and for the gate."""
-    return sharpness_aware("slim_mixture", rho=0.05, length_over="group")

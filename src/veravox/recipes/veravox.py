@@ -6,7 +6,9 @@ from typing import Any
 
 from veravox.models.detector import DetectorSpec
 from veravox.recipes import RECIPES
-from veravox.training.recipe import Recipe, Stage, Training
+from veravox.training.recipe import Recipe
+from veravox.training.settings import Training
+from veravox.training.stages import TrainExperts
 
 BUNDLED = "veravox-base"
 """Holds the first blocks of Whisper base and tiny.en, so that training needs nothing else."""
@@ -76,8 +78,7 @@ def perceptrons(name: str, description: str, front_ends: dict[str, Any], experts
         name=name,
         description=description,
         detector=DetectorSpec.parse({**parts, "window_s": 4.0, "level_dbfs": -26.0}),
-        training=HEADS,
-        stages=(Stage("experts", "experts"),),
+        stages=(TrainExperts("experts", HEADS),),
         augmentation=PLATFORMS,
         half=True,
     )

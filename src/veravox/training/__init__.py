@@ -1,4 +1,4 @@
-"""Training: recipes, losses, the loop."""
+"""Training: recipes, stages, losses, the loop."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ if TYPE_CHECKING:
         Promise as Promise,
         fit_crossed as fit_crossed,
     )
-    from veravox.training.loop import fit as fit
+    from veravox.training.files import FileCheck as FileCheck
+    from veravox.training.loop import (
+        fit as fit,
+        train_stage as train_stage,
+    )
     from veravox.training.losses import (
         mixture_loss as mixture_loss,
         smoothed_cross_entropy as smoothed_cross_entropy,
     )
-    from veravox.training.ranks import Ranks as Ranks
+    from veravox.training.processes import Processes as Processes
     from veravox.training.recipe import (
         Recipe as Recipe,
-        Stage as Stage,
-        Training as Training,
         change as change,
         read_recipe as read_recipe,
     )
@@ -29,9 +31,16 @@ if TYPE_CHECKING:
         SeedRuns as SeedRuns,
         fit_seeds as fit_seeds,
     )
-    from veravox.training.sharpness_aware import (
-        SharpnessAware as SharpnessAware,
+    from veravox.training.settings import Training as Training
+    from veravox.training.sharpness.options import SharpnessAware as SharpnessAware
+    from veravox.training.sharpness.step import (
+        SharpnessStep as SharpnessStep,
         sharpness_aware_step as sharpness_aware_step,
+    )
+    from veravox.training.stages import (
+        Stage as Stage,
+        TrainExperts as TrainExperts,
+        TrainJointly as TrainJointly,
     )
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

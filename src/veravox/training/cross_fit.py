@@ -19,10 +19,10 @@ from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
 from veravox.scoring.detector import detector_policy
 from veravox.scoring.prediction import SPEECH_FRAME, speech_shares
 from veravox.tables import BONA_FIDE, Calibration, Protocol, Scores
-from veravox.training.choosing import Development
 from veravox.training.feature_cache import FeatureCache
 from veravox.training.loop import fit
 from veravox.training.recipe import Recipe
+from veravox.training.selection import DevSet
 from veravox.training.state import STATE_NAME
 from veravox.training.track import Progress, no_progress
 
@@ -133,10 +133,10 @@ def _real(protocol: Protocol) -> np.ndarray:
 def _logits(
     detector: DetectorModel, protocol: Protocol, policy: WindowPolicy, recipe: Recipe, shared: dict[str, Any]
 ) -> np.ndarray:
-    development = Development(protocol, policy, shared["progress"])
-    if any(recipe.stage_training(index).cache_copies for index in range(len(recipe.stages))):
-        development.use(FeatureCache(detector, shared["features"]), shared["workers"])
-    return np.array([trial.logit for trial in development.predictions(detector)])
+    dev_set = DevSet(protocol, policy, shared["progress"])
+    if recipe.caches_features:
+        dev_set.use(FeatureCache(detector, shared["features"]), shared["workers"])
+    return np.array([trial.logit for trial in dev_set.predictions(detector)])
 
 
 def _voices(trials: pl.DataFrame, group: str) -> list[str]:

@@ -1,8 +1,8 @@
-"""Which trials a stage draws, and which expert learns from which: by domain, by lot, or all from all."""
+"""Trials divided among experts: by domain, or by a random partition."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,10 +10,9 @@ import polars as pl
 
 from veravox.errors import TrainingError, first_few
 from veravox.tables import Protocol
-from veravox.training.recipe import Stage, Training
 
 ALL = "*"
-PART = "expert_by_lot"
+PARTITION_COLUMN = "expert_by_lot"
 
 
 @dataclass(frozen=True)
@@ -33,51 +32,70 @@ class Division:
     dev: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def divide(
-    stage: Stage, training: Training, experts: Sequence[str], train: Protocol, dev: Protocol, seed: int
+def by_domain(
+    stage: str,
+    domains: Mapping[str, str],
+    balance: tuple[str, ...],
+    experts: Sequence[str],
+    train: Protocol,
+    dev: Protocol,
 ) -> Division:
-    """The trials of a stage, divided among experts as it asks for.
+    """Every expert learns from the trials of its domain, and its best epoch is chosen on those of dev.
 
+    Args:
+        stage: name of the stage, for messages.
+        domains: by expert, its domain; `*` for all trials. An expert that is not named learns from none.
+        balance: columns whose combined values are drawn equally often.
+        experts: names, in order.
+        train, dev: trials with `domain` and `label`.
     Raises:
-        TrainingError: if an expert would learn from, or be chosen by, trials of one class or none.
+        TrainingError: if an expert has no trials of one class.
     """
-    if training.domains:
-        return _by_domain(stage, training, experts, train, dev)
-    if training.partition:
-        return _by_lot(stage, training, experts, train, seed)
-    return Division(train, training.balance)
-
-
-def _by_domain(
-    stage: Stage, training: Training, experts: Sequence[str], train: Protocol, dev: Protocol
-) -> Division:
     train.require("domain")
     dev.require("domain")
-    columns, chosen = [], {}
+    columns, own_dev = [], {}
     for name in experts:
-        wanted = training.domains.get(name)
+        domain = domains.get(name)
         masks = []
         for protocol, role in ((train, "train"), (dev, "dev")):
-            domains = protocol.frame["domain"].cast(pl.String)
+            column = protocol.frame["domain"].cast(pl.String)
             mask = np.zeros(len(protocol), dtype=bool)
-            if wanted is not None:
-                mask = np.ones_like(mask) if wanted == ALL else (domains == wanted).fill_null(False).to_numpy()
-                _require_both(stage, name, f"domain {wanted!r}", protocol, mask, role)
+            if domain is not None:
+                mask = np.ones_like(mask) if domain == ALL else (column == domain).fill_null(False).to_numpy()
+                _require_both(stage, name, f"domain {domain!r}", protocol, mask, role)
             masks.append(mask)
         columns.append(masks[0])
-        chosen[name] = masks[1] if wanted is not None else np.ones(len(dev), dtype=bool)
+        own_dev[name] = masks[1] if domain is not None else np.ones(len(dev), dtype=bool)
     owned = np.stack(columns, axis=1)
-    kept = owned.any(axis=1)
-    balance = training.balance if "domain" in training.balance else (*training.balance, "domain")
-    return Division(train.with_frame(train.frame.filter(pl.Series(kept))), balance, owned[kept], chosen)
+    drawn = owned.any(axis=1)
+    balance = balance if "domain" in balance else (*balance, "domain")
+    return Division(train.with_frame(train.frame.filter(pl.Series(drawn))), balance, owned[drawn], own_dev)
 
 
-def _by_lot(stage: Stage, training: Training, experts: Sequence[str], train: Protocol, seed: int) -> Division:
-    """Deal the shuffled trials of each stratum out in turn, so that every expert gets as much of each."""
-    learning = [index for index, name in enumerate(experts) if name not in training.freeze]
+def random_partition(
+    stage: str,
+    learners: Sequence[str],
+    balance: tuple[str, ...],
+    experts: Sequence[str],
+    train: Protocol,
+    seed: int,
+) -> Division:
+    """Every trial belongs to one expert: the shuffled trials of each stratum are dealt out in turn.
+
+    Args:
+        stage: name of the stage, for messages.
+        learners: the experts that get trials.
+        balance: columns whose combined values are the strata, and are drawn equally often.
+        experts: names, in order.
+        train: trials with `label`.
+        seed: of the shuffle.
+    Raises:
+        TrainingError: if an expert has no trials of one class.
+    """
+    learning = [index for index, name in enumerate(experts) if name in learners]
     rng = np.random.default_rng((seed, 0x9A27))
     owner = np.full(len(train), -1)
-    keys = train.frame.select(list(dict.fromkeys((*training.balance, "label"))))
+    keys = train.frame.select(list(dict.fromkeys((*balance, "label"))))
     strata: dict[tuple[object, ...], list[int]] = {}
     for index, key in enumerate(keys.iter_rows()):
         strata.setdefault(key, []).append(index)
@@ -89,19 +107,22 @@ def _by_lot(stage: Stage, training: Training, experts: Sequence[str], train: Pro
     owned = owner[:, None] == np.arange(len(experts))
     for index in learning:
         _require_both(stage, experts[index], "its share of the trials", train, owned[:, index], "train")
-    parts = pl.Series(PART, [experts[index] for index in owner])
-    return Division(train.with_frame(train.frame.with_columns(parts)), (*training.balance, PART), owned)
+    parts = pl.Series(PARTITION_COLUMN, [experts[index] for index in owner])
+    return Division(train.with_frame(train.frame.with_columns(parts)), (*balance, PARTITION_COLUMN), owned)
 
 
-def _require_both(stage: Stage, expert: str, what: str, protocol: Protocol, mask: np.ndarray, role: str) -> None:
+def _require_both(stage: str, expert: str, what: str, protocol: Protocol, mask: np.ndarray, role: str) -> None:
     labels = set(protocol.frame["label"].filter(pl.Series(mask)))
     if len(labels) == 2:
         return
-    found = f"only {labels.pop()} trials" if labels else "no trials"
+    present = f"only {labels.pop()} trials" if labels else "no trials"
     known = ""
     if "domain" in protocol.frame.columns:
         domains = sorted(set(protocol.frame["domain"].drop_nulls().cast(pl.String)))
         known = f"; domains there: {', '.join(domains) if len(domains) < 9 else first_few(domains)}"
     raise TrainingError(
-        f"stage {stage.name!r}: expert {expert!r} learns from {what}, which has {found} in {role}{known}"
+        f"stage {stage!r}: expert {expert!r} learns from {what}, which has {present} in {role}{known}"
     )
+
+
+__all__ = ["ALL", "PARTITION_COLUMN", "Division", "by_domain", "random_partition"]

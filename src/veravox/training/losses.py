@@ -29,6 +29,19 @@ def probability_difference(logits: Tensor) -> Tensor:
     return torch.tanh(logits / 2)
 
 
+def trial_weights(targets: Tensor, class_weights: tuple[float, float] | None) -> Tensor | None:
+    """Weights of trials by class, shape (B,); None where classes weigh alike.
+
+    Args:
+        targets: (B,), 1 for bona fide.
+        class_weights: of spoof and of bona fide.
+    """
+    if class_weights is None:
+        return None
+    spoof, bona_fide = class_weights
+    return torch.where(targets > 0.5, bona_fide, spoof)
+
+
 def mixture_loss(
     logits: Tensor,
     expert_logits: Tensor,
@@ -70,7 +83,7 @@ def expert_losses(
     return torch.stack(columns)
 
 
-def own_losses(
+def masked_expert_losses(
     expert_logits: Tensor, targets: Tensor, label_smoothing: float, owned: Tensor, counts: Tensor
 ) -> Tensor:
     """Each expert's loss summed over its own windows, divided by `counts`: shape (E,), 0 where it has none.

@@ -42,7 +42,7 @@ class FeatureMasks:
         self._augment = SpecAugment(**own)
 
     @property
-    def numbers(self) -> int:
+    def mask_draws(self) -> int:
         """How many random numbers decide on the masks of one window."""
         return len(self.front_ends) * self.segments * self._augment.numbers
 
@@ -50,9 +50,9 @@ class FeatureMasks:
         """How often a window is masked in an epoch."""
         return at_epoch(self.probability, epoch)
 
-    def __call__(self, features: Mapping[str, Tensor], numbers: Tensor) -> dict[str, Tensor]:
-        """Features by front end's name, masked by numbers in [0, 1), shape (B, `numbers`); zeros mask nothing."""
-        shares = numbers.reshape(len(numbers), len(self.front_ends), self.segments, -1)
+    def __call__(self, features: Mapping[str, Tensor], mask_draws: Tensor) -> dict[str, Tensor]:
+        """Features by front end, masked by draws in [0, 1), shape (B, `mask_draws`); zeros mask nothing."""
+        shares = mask_draws.reshape(len(mask_draws), len(self.front_ends), self.segments, -1)
         masked = {
             name: self._augment(features[name], shares[:, index].flatten(0, 1))
             for index, name in enumerate(self.front_ends)

@@ -8,9 +8,10 @@ from torch import nn
 
 from veravox.errors import TrainingError, suggest
 from veravox.models.detector import DetectorModel
-from veravox.training.recipe import Stage, Training
+from veravox.training.stages import Stage
 
 Groups = Mapping[str, tuple[list[nn.Parameter], float]]
+"""By part: its free parameters and their learning rate."""
 
 
 def parts_of(detector: DetectorModel) -> dict[str, list[nn.Module]]:
@@ -20,26 +21,15 @@ def parts_of(detector: DetectorModel) -> dict[str, list[nn.Module]]:
     return modules | {"gate": [mixture.gate, mixture.projections], "front_ends": [detector.front_ends]}
 
 
-def frozen_parts(detector: DetectorModel, stage: Stage, training: Training) -> set[str]:
-    """Names of the parts that keep all their weights in a stage."""
-    frozen = {name for name in training.freeze if "." not in name}
-    if "experts" in frozen:
-        frozen |= set(detector.mixture.experts)
-    if stage.trains == "experts":
-        # A front end that experts share must not be pulled by one while another trains alone.
-        frozen |= {"gate", "front_ends"}
-    return frozen
-
-
-def frozen_children(detector: DetectorModel, stage: Stage, training: Training) -> list[nn.Module]:
+def frozen_children(detector: DetectorModel, stage: Stage) -> list[nn.Module]:
     """Modules inside parts that keep their weights: `lcnn_mel.trunk`.
 
     Raises:
         TrainingError: if a part has no such module.
     """
-    found = []
+    frozen = []
     parts = parts_of(detector)
-    for name in training.freeze:
+    for name in stage.training.freeze:
         part, dot, child = name.partition(".")
         if not dot:
             continue
@@ -48,11 +38,11 @@ def frozen_children(detector: DetectorModel, stage: Stage, training: Training) -
         if not child or child not in children:
             near = suggest(child, [key for key in children if key and "." not in key])
             raise TrainingError(f"stage {stage.name!r} freezes {name!r}, but {part} has no part {child!r}; {near}")
-        found.append(children[child])
-    return found
+        frozen.append(children[child])
+    return frozen
 
 
-def parameter_groups(detector: DetectorModel, stage: Stage, training: Training) -> Groups:
+def parameter_groups(detector: DetectorModel, stage: Stage) -> Groups:
     """Free parameters and learning rate of each part that learns; all other parameters are frozen.
 
     Parameters that a part's own options freeze stay frozen.
@@ -60,9 +50,9 @@ def parameter_groups(detector: DetectorModel, stage: Stage, training: Training) 
     Raises:
         TrainingError: if nothing is free.
     """
-    frozen = frozen_parts(detector, stage, training)
-    held = {id(one) for child in frozen_children(detector, stage, training) for one in child.parameters()}
-    may_learn = {id(one) for name, one in detector.named_parameters() if name in detector.trainable} - held
+    frozen = stage.frozen_parts(detector.expert_names)
+    held = {id(weight) for child in frozen_children(detector, stage) for weight in child.parameters()}
+    may_learn = {id(weight) for name, weight in detector.named_parameters() if name in detector.trainable} - held
     groups = {}
     for name, members in parts_of(detector).items():
         parameters = [parameter for member in members for parameter in member.parameters()]
@@ -70,27 +60,39 @@ def parameter_groups(detector: DetectorModel, stage: Stage, training: Training) 
             parameter.requires_grad_(name not in frozen and id(parameter) in may_learn)
         free = [parameter for parameter in parameters if parameter.requires_grad]
         if free:
-            groups[name] = (free, _rate(name, training))
+            groups[name] = (free, _rate(name, stage))
     if not groups:
         raise TrainingError(f"stage {stage.name!r} has nothing to train: every part is frozen")
     return groups
 
 
-def _rate(name: str, training: Training) -> float:
-    rates = training.learning_rates
+def _rate(name: str, stage: Stage) -> float:
+    rates = stage.training.learning_rates
     if name in rates:
         return rates[name]
-    if name not in ("gate", "front_ends") and "experts" in rates:
+    if name == "gate":
+        return stage.gate_rate
+    if name != "front_ends" and "experts" in rates:
         return rates["experts"]
-    return training.gate_learning_rate or training.learning_rate if name == "gate" else training.learning_rate
+    return stage.training.learning_rate
 
 
-def hold_frozen_parts(detector: DetectorModel, stage: Stage, training: Training) -> None:
+def clip_gradients(groups: Groups, largest: float) -> None:
+    """Scale each part's gradient down to a norm of at most `largest`; 0 clips nothing."""
+    if largest:
+        for parameters, _ in groups.values():
+            nn.utils.clip_grad_norm_(parameters, largest)
+
+
+def freeze_to_eval(detector: DetectorModel, stage: Stage) -> None:
     """Parts that do not train stay in evaluation mode: no dropout, no batch-norm updates."""
-    frozen = frozen_parts(detector, stage, training)
+    frozen = stage.frozen_parts(detector.expert_names)
     for name, members in parts_of(detector).items():
         if name in frozen:
             for member in members:
                 member.eval()
-    for child in frozen_children(detector, stage, training):
+    for child in frozen_children(detector, stage):
         child.eval()
+
+
+__all__ = ["Groups", "clip_gradients", "freeze_to_eval", "parameter_groups", "parts_of"]

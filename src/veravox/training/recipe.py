@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,173 +17,14 @@ from veravox.errors import ConfigurationError, suggest
 from veravox.models.detector import DetectorSpec
 from veravox.registry import check_options
 from veravox.training.masking import FeatureMasks
-from veravox.training.sharpness_aware import SharpnessAware
+from veravox.training.settings import plain
+from veravox.training.stages import SHARED_FIELDS, STAGES, Stage, parse_stage
 
-OPEN = ("sharpness", "learning_rates", "domains", "spec_augment")
+MAPPING_FIELDS = ("sharpness", "learning_rates", "domains", "spec_augment")
 """Fields whose own fields may be set where they were not yet."""
 
-
-@dataclass(frozen=True)
-class Training:
-    """How weights are fitted; a stage may override any field.
-
-    Args:
-        epochs: at most this many.
-        batch_size: windows, over all processes.
-        learning_rate, min_learning_rate: start and end of the cosine; a constant rate where they are equal.
-        halving_epochs: halve the rate after each so many epochs, in place of the cosine; None for the cosine.
-        gate_learning_rate: of the gate and projections in a joint stage; None for the same.
-        learning_rates: of single parts, an expert, `experts`, `gate`, `front_ends`; the most specific holds.
-        optimiser: `adamw`, or `adam`, whose weight decay is part of the gradient.
-        weight_decay: decoupled in AdamW.
-        label_smoothing: mass spread over both classes.
-        loss: cross-entropy of the `logits`; or, as in the code of 2025a, of `softmax` outputs taken for logits, a
-            second softmax that bounds what one trial can cost.
-        class_weights: of spoof and of bona fide trials in the loss, whose weighted mean it is; None weighs alike.
-        gradient_clip: largest gradient norm of one expert, or of the gate; 0 for none.
-        patience: epochs without a better dev EER before a stage stops.
-        draws: trials an epoch; None for as many as there are.
-        windows: a `random` window of each trial drawn, or always its `first`.
-        tiled_from: where the repetitions of a trial shorter than a window begin: `anywhere`, or at its `start`.
-        balance: columns whose combined values are drawn equally often.
-        nested: draw values of the first of these columns equally often, within one those of the second, ...: with
-            `(label, source)` both labels alike, and within a label all sources, however many there are.
-        size_power: with `nested`, draw values below the first column in proportion to their number of trials, to
-            this power: 0 for all alike, 0.5 for its root.
-        choose: keep the weights of the `best` epoch on dev, or of the `last`.
-        replacement: draw trials with replacement, so that an epoch leaves some out.
-        drop_last: leave out an epoch's last batch where it would be smaller, unless it is the only one.
-        mixture_loss_weight: of the mixture's loss in a joint stage; at 0 it still teaches the gate, but no expert.
-        expert_loss_weight: of the mean of the experts' own losses in a joint stage.
-        gate_entropy_weight: of the gate's mean entropy; positive sharpens its decisions, negative spreads them.
-        load_balance_weight: of `load_imbalance`, which is least where experts are used alike.
-        freeze: parts that keep their weights: `experts`, `gate`, `front_ends`, an expert, or `EXPERT.CHILD`.
-        domains: in a stage of experts, the domain that each expert learns from; `*` is all of them.
-        partition: in a stage of experts, every trial belongs to one expert, drawn by the recipe's seed.
-        sharpness: fields of `SharpnessAware` for a sharpness-aware step, e.g. `{rho: 0.05}`; None for a plain one.
-        cache_copies: keep the features of frozen front ends on disk, in the run's folder `features`, for so many
-            copies of each trial, each with noise and a crop of its own; epochs use them in turn. 0 computes
-            features anew each time.
-        cache_share: of the trials, chosen by their content, that get more than the first copy.
-        precision: `auto` is bfloat16 on devices that compute in it, else float32.
-    """
-
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    min_learning_rate: float = 1e-5
-    halving_epochs: int | None = None
-    gate_learning_rate: float | None = None
-    learning_rates: Mapping[str, float] = field(default_factory=dict)
-    optimiser: Literal["adamw", "adam"] = "adamw"
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.1
-    loss: Literal["logits", "softmax"] = "logits"
-    class_weights: tuple[float, float] | None = None
-    gradient_clip: float = 5.0
-    patience: int = 10
-    draws: int | None = None
-    windows: Literal["random", "first"] = "random"
-    tiled_from: Literal["anywhere", "start"] = "anywhere"
-    balance: tuple[str, ...] = ("label",)
-    nested: bool = False
-    size_power: float = 0.0
-    choose: Literal["best", "last"] = "best"
-    replacement: bool = False
-    drop_last: bool = False
-    mixture_loss_weight: float = 1.0
-    expert_loss_weight: float = 0.0
-    gate_entropy_weight: float = 0.0
-    load_balance_weight: float = 0.0
-    freeze: tuple[str, ...] = ()
-    domains: Mapping[str, str] = field(default_factory=dict)
-    partition: bool = False
-    sharpness: Mapping[str, Any] | None = None
-    cache_copies: int = 0
-    cache_share: float = 1.0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "balance", tuple(self.balance))
-        object.__setattr__(self, "freeze", tuple(self.freeze))
-        object.__setattr__(self, "domains", dict(self.domains))
-        object.__setattr__(self, "learning_rates", dict(self.learning_rates))
-        if self.sharpness is not None:
-            check_options("training: sharpness", SharpnessAware, self.sharpness)
-            SharpnessAware(**self.sharpness)
-        if self.epochs < 1 or self.batch_size < 2 or self.patience < 1:
-            raise ConfigurationError("training: epochs and patience must be at least 1, batch_size at least 2")
-        if self.halving_epochs is not None and self.halving_epochs < 1:
-            raise ConfigurationError(
-                f"training: halving_epochs must be at least 1, not {self.halving_epochs}; use null for a cosine"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigurationError(f"training: label_smoothing must be in [0, 1), not {self.label_smoothing}")
-        if self.class_weights is not None:
-            object.__setattr__(self, "class_weights", tuple(self.class_weights))
-            if len(self.class_weights) != 2 or min(self.class_weights) <= 0:
-                raise ConfigurationError(
-                    "training: class_weights are two positive numbers, of spoof and bona fide"
-                )
-        if self.draws is not None and self.draws < 1:
-            raise ConfigurationError(f"training: draws must be at least 1, not {self.draws}; leave it out for all")
-        rates = (self.learning_rate, 1.0 if self.gate_learning_rate is None else self.gate_learning_rate)
-        rest = (self.min_learning_rate, self.weight_decay, self.gradient_clip)
-        if not all(0 < rate < math.inf for rate in rates) or not all(0 <= value < math.inf for value in rest):
-            raise ConfigurationError(
-                "training: learning rates must be positive and finite, weight_decay and gradient_clip not negative"
-            )
-        wrong = {name: rate for name, rate in self.learning_rates.items() if not 0 < rate < math.inf}
-        if wrong:
-            raise ConfigurationError(f"training: learning_rates must be positive, not {wrong}; use freeze instead")
-        for name in ("mixture_loss_weight", "expert_loss_weight", "load_balance_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"training: {name} must not be negative, not {getattr(self, name)}")
-        if self.cache_copies < 0 or (self.cache_copies and (self.domains or self.partition)):
-            raise ConfigurationError(
-                "training: cache_copies must not be negative, and is for stages whose experts all learn from all "
-                f"trials, not with domains or partition; got {self.cache_copies}"
-            )
-        if not 0 <= self.cache_share <= 1:
-            raise ConfigurationError(f"training: cache_share must be in [0, 1], not {self.cache_share}")
-        if not 0 <= self.size_power <= 1:
-            raise ConfigurationError(f"training: size_power must be in [0, 1], not {self.size_power}")
-        if self.nested and self.replacement:
-            raise ConfigurationError("training: nested draws are without replacement; set one of the two")
-        if self.domains and self.partition:
-            raise ConfigurationError("training: either domains or partition divide the trials, not both")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One part of a training.
-
-    Args:
-        name: for logs, and for `--set stages.NAME.FIELD=VALUE`.
-        trains: `experts` fits each expert alone with its own loss; `joint` fits the mixture.
-        overrides: fields of `Training` that differ here.
-    """
-
-    name: str
-    trains: Literal["experts", "joint"]
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return {"name": self.name, "trains": self.trains, **_plain(dict(self.overrides))}
-
-    @classmethod
-    def parse(cls, value: Any) -> Stage:
-        """Read from a mapping with `name`, `trains` and fields of `Training`."""
-        if isinstance(value, Stage):
-            return value
-        if not isinstance(value, Mapping):
-            raise ConfigurationError(f"a stage is a mapping with 'name' and 'trains'; got {value!r}")
-        own = {key: item for key, item in value.items() if key in ("name", "trains")}
-        overrides = {key: item for key, item in value.items() if key not in own}
-        check_options("stage", cls, own)
-        check_options(f"stage {own['name']!r}", Training, overrides)
-        return cls(**own, overrides=overrides)
+STAGE_FIELDS = frozenset(SHARED_FIELDS.union(*(kind.own_fields() for kind in STAGES.values())))
+"""Fields that a stage of some kind has."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +35,7 @@ class Recipe:
         name: of the experiment.
         description: one sentence for `veravox recipe list`.
         detector: what is trained.
-        stages: in order.
-        training: shared by all stages.
+        stages: in order, each with all its settings.
         augmentation: what training batches go through, in order; see `veravox.augment.build_chain`.
         half: round the trained weights to half precision, in which a checkpoint takes half the room.
         spec_augment: masks on features in training: options of `SpecAugment`, `probability` and `front_ends`; None
@@ -217,7 +54,6 @@ class Recipe:
     description: str
     detector: DetectorSpec
     stages: tuple[Stage, ...]
-    training: Training = field(default_factory=Training)
     augmentation: tuple[Mapping[str, Any], ...] = ()
     spec_augment: Mapping[str, Any] | None = None
     synthesis: tuple[Mapping[str, Any], ...] = ()
@@ -243,16 +79,17 @@ class Recipe:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"recipe {self.name!r}: stage names must differ, got {names}")
-        for index, stage in enumerate(self.stages):
-            _check_parts(stage, self.stage_training(index), list(self.detector.experts))
-
-    def stage_training(self, index: int) -> Training:
-        """What holds in a stage: the shared training with the stage's overrides."""
-        return replace(self.training, **self.stages[index].overrides)
+        for stage in self.stages:
+            stage.check(list(self.detector.experts))
 
     def first_epoch(self, index: int) -> int:
         """The epoch of curricula at which a stage starts: they go on over all stages, counted at full length."""
-        return sum(self.stage_training(before).epochs for before in range(index))
+        return sum(stage.training.epochs for stage in self.stages[:index])
+
+    @property
+    def caches_features(self) -> bool:
+        """Whether any stage trains on cached features."""
+        return any(stage.training.cache_copies for stage in self.stages)
 
     def feature_masks(self) -> FeatureMasks | None:
         """What masks features in training, if anything does."""
@@ -272,12 +109,11 @@ class Recipe:
             "hop_s": self.hop_s,
             "mix": self.mix,
             "detector": self.detector.to_dict(),
-            "augmentation": _plain(list(self.augmentation)),
-            "spec_augment": _plain(self.spec_augment),
-            "synthesis": _plain(list(self.synthesis)),
-            "splice_probability": _plain(self.splice_probability),
+            "augmentation": plain(list(self.augmentation)),
+            "spec_augment": plain(self.spec_augment),
+            "synthesis": plain(list(self.synthesis)),
+            "splice_probability": plain(self.splice_probability),
             "half": self.half,
-            "training": _plain(dataclasses.asdict(self.training)),
             "stages": [stage.to_dict() for stage in self.stages],
         }
 
@@ -289,6 +125,8 @@ class Recipe:
     def parse(cls, data: Any) -> Recipe:
         """Read plain data; every name and type is checked before anything is built.
 
+        Fields under `training` hold for every stage that has them and does not set its own.
+
         Raises:
             ConfigurationError: naming the field and the nearest word.
         """
@@ -297,17 +135,12 @@ class Recipe:
         values = dict(data)
         if "detector" in values:
             values["detector"] = DetectorSpec.parse(values["detector"])
-        if "training" in values:
-            fields = values["training"] or {}
-            if not isinstance(fields, Mapping):
-                raise ConfigurationError(f"recipe: 'training' is a mapping of its fields; got {fields!r}")
-            check_options("training", Training, fields)
-            values["training"] = Training(**fields)
+        shared = _shared(values.pop("training", None) or {})
         if "stages" in values:
             stages = values["stages"] or ()
             if not isinstance(stages, list | tuple):
                 raise ConfigurationError(f"recipe: 'stages' is a list of stages; got {stages!r}")
-            values["stages"] = tuple(Stage.parse(item) for item in stages)
+            values["stages"] = tuple(parse_stage(item, shared) for item in stages)
         for name in ("augmentation", "synthesis"):
             given = values.get(name, ())
             values[name] = tuple(given or ()) if given is None or isinstance(given, list | tuple) else given
@@ -315,45 +148,14 @@ class Recipe:
         return cls(**values)
 
 
-def _check_parts(stage: Stage, training: Training, experts: list[str]) -> None:
-    """Check every name of a part, and that what a stage asks for goes together."""
-    parts = [*experts, "experts", "gate", "front_ends"]
-    for option, names, known in (
-        ("freeze", [name.partition(".")[0] for name in training.freeze], parts),
-        ("learning_rates", list(training.learning_rates), parts),
-        ("domains", list(training.domains), experts),
-    ):
-        for name in names:
-            if name not in known:
-                raise ConfigurationError(
-                    f"stage {stage.name!r}, {option}: no part {name!r}; {suggest(name, known)}"
-                )
-    if stage.trains == "joint":
-        if training.domains or training.partition:
-            raise ConfigurationError(
-                f"stage {stage.name!r} trains the mixture on all trials; domains and partition are for stages "
-                "that train experts"
-            )
-        free = [name for name in experts if name not in training.freeze and "experts" not in training.freeze]
-        if free and not training.mixture_loss_weight and not training.expert_loss_weight:
-            raise ConfigurationError(
-                f"stage {stage.name!r}: no loss reaches the experts; set mixture_loss_weight or "
-                "expert_loss_weight, or freeze: [experts]"
-            )
-        return
-    missing = [name for name in experts if name not in training.domains and name not in training.freeze]
-    if training.domains and missing:
-        raise ConfigurationError(
-            f"stage {stage.name!r}: no domain for {', '.join(missing)}; name one, '*' for all, or freeze it"
-        )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+def _shared(fields: Any) -> Mapping[str, Any]:
+    """What a recipe says under `training`, its names checked."""
+    if not isinstance(fields, Mapping):
+        raise ConfigurationError(f"recipe: 'training' is a mapping of its fields; got {fields!r}")
+    for name in fields:
+        if name not in STAGE_FIELDS:
+            raise ConfigurationError(f"training has no option {name!r}; {suggest(str(name), STAGE_FIELDS)}")
+    return fields
 
 
 class _Loader(yaml.SafeLoader):
@@ -387,7 +189,7 @@ def read_recipe(path: str | Path) -> Recipe:
 def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """Apply `field=value` settings, values as YAML: `training.epochs=3`, `stages.joint.epochs=2`, `seed=1`.
 
-    A field of `training` is set for every stage, also where a stage had its own.
+    A field of `training` is set in every stage that has it.
 
     Raises:
         ConfigurationError: for an unknown field, naming the nearest one.
@@ -401,38 +203,53 @@ def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             value = _from_yaml(text)
         except yaml.YAMLError as error:
             raise ConfigurationError(f"--set {setting!r}: the value is not YAML") from error
-        _set(data, key.split("."), value, key)
+        _set(data, key.strip(), value)
     return Recipe.parse(data)
 
 
-def _set(data: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
-    holder: Any = data
-    if parts[0] == "stages" and len(parts) > 2:
+def _set(data: dict[str, Any], key: str, value: Any) -> None:
+    first, *rest = key.split(".")
+    if first == "training":
+        for name, item in {".".join(rest): value}.items() if rest else _shared(value).items():
+            _set_in_all_stages(data["stages"], name.split("."), item, key)
+    elif first == "stages" and rest:
+        if len(rest) == 1:
+            raise ConfigurationError(f"--set {key}: write stages.NAME.FIELD=VALUE")
         stages = {stage["name"]: stage for stage in data["stages"]}
-        if parts[1] not in stages:
-            raise ConfigurationError(f"--set {key}: no stage {parts[1]!r}; {suggest(parts[1], stages)}")
-        if len(parts) == 3:
-            stages[parts[1]][parts[2]] = value
-            return
-        holder, parts = stages[parts[1]], parts[2:]
-        holder.setdefault(parts[0], copy.deepcopy(data["training"].get(parts[0])))  # changed in this stage alone
-    elif parts[0] == "stages" and len(parts) == 2:
-        raise ConfigurationError(f"--set {key}: write stages.NAME.FIELD=VALUE")
-    elif parts[0] == "training" and len(parts) > 1:
-        for stage in data["stages"]:
-            if len(parts) == 2:
-                stage.pop(parts[1], None)
-            elif parts[1] in stage:
-                _set(stage, parts[1:], value, key)
-    for part in parts[:-1]:
-        if not isinstance(holder, dict) or part not in holder:
-            there = set(holder) if isinstance(holder, dict) else set()
-            raise ConfigurationError(f"--set {key}: no field {part!r}; {suggest(part, there)}")
-        if holder[part] is None and part in OPEN:
-            holder[part] = {}
-        holder = holder[part]
+        if rest[0] not in stages:
+            raise ConfigurationError(f"--set {key}: no stage {rest[0]!r}; {suggest(rest[0], stages)}")
+        _set_field(stages[rest[0]], rest[1:], value, key)
+    elif first not in data:
+        raise ConfigurationError(f"--set {key}: no field {first!r}; {suggest(first, {*data, 'training'})}")
+    else:
+        _set_field(data, [first, *rest], value, key)
+
+
+def _set_in_all_stages(stages: Sequence[dict[str, Any]], parts: list[str], value: Any, key: str) -> None:
+    if parts[0] not in STAGE_FIELDS:
+        raise ConfigurationError(f"--set {key}: no field {parts[0]!r}; {suggest(parts[0], STAGE_FIELDS)}")
+    members = [stage for stage in stages if parts[0] in stage]
+    if not members:
+        raise ConfigurationError(f"--set {key}: no stage of this recipe has a field {parts[0]!r}")
+    for stage in members:
+        _set_field(stage, parts, value, key)
+
+
+def _set_field(holder: Any, parts: Sequence[str], value: Any, key: str) -> None:
+    *owners, name = parts
+    for owner in owners:
+        if not isinstance(holder, dict) or owner not in holder:
+            known = set(holder) if isinstance(holder, dict) else set()
+            raise ConfigurationError(f"--set {key}: no field {owner!r}; {suggest(owner, known)}")
+        if holder[owner] is None and owner in MAPPING_FIELDS:
+            holder[owner] = {}
+        holder = holder[owner]
     known = set(holder) if isinstance(holder, dict) else set()
-    free_form = (parts[0] == "detector" and len(parts) > 2) or parts[-2:-1] in ([name] for name in OPEN)
-    if not isinstance(holder, dict) or (parts[-1] not in known and not free_form):
-        raise ConfigurationError(f"--set {key}: no field {parts[-1]!r}; {suggest(parts[-1], known)}")
-    holder[parts[-1]] = value
+    # Parts of a detector take options that are not written out; their registries check the names.
+    free_form = (parts[0] == "detector" and len(parts) > 2) or (owners and owners[-1] in MAPPING_FIELDS)
+    if not isinstance(holder, dict) or (name not in known and not free_form):
+        raise ConfigurationError(f"--set {key}: no field {name!r}; {suggest(name, known)}")
+    holder[name] = value
+
+
+__all__ = ["Recipe", "change", "read_recipe"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from veravox.files import write_json
 from veravox.models.checkpoint import CHECKPOINT_NAME
 from veravox.tables import Protocol
 from veravox.training.loop import fit
-from veravox.training.ranks import Ranks
+from veravox.training.processes import Processes
 from veravox.training.recipe import Recipe
 from veravox.training.state import STATE_NAME
 from veravox.training.track import Progress, no_progress
@@ -66,28 +65,6 @@ class SeedRuns:
         )
 
 
-def seeds_of(text: str) -> tuple[int, ...]:
-    """Seeds written as `0,1,2` or `0-2`.
-
-    Raises:
-        ConfigurationError: for anything else, a seed named twice, or a lone number, which could mean either.
-    """
-    if re.fullmatch(r"\d+", text.strip()):
-        raise ConfigurationError(
-            f"--seeds {text}: write 0-{max(int(text) - 1, 1)} for that many, or --set seed={text} for that one"
-        )
-    seeds: list[int] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if found is None:
-            raise ConfigurationError(f"--seeds {text!r}: write numbers such as 0,1,2 or a range such as 0-2")
-        first, last = int(found[1]), int(found[2] or found[1])
-        seeds += range(first, last + 1)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigurationError(f"--seeds {text!r}: name every seed once, a range from its smaller number")
-    return tuple(seeds)
-
-
 def fit_seeds(
     recipe: Recipe,
     seeds: Sequence[int],
@@ -97,7 +74,7 @@ def fit_seeds(
     device: str = "auto",
     workers: int = 2,
     resume: bool = False,
-    ranks: Ranks | None = None,
+    processes: Processes | None = None,
     progress: Progress = no_progress,
     say: Callable[[str], None] = print,
     features: Path | None = None,
@@ -107,11 +84,11 @@ def fit_seeds(
     Args:
         seeds: in order; the recipe's own seed does not count.
         resume: finished seeds are left as they are, an unfinished one goes on exactly, the others begin.
-        train, dev, device, workers, ranks, progress, say, features: as of `fit`.
+        train, dev, device, workers, processes, progress, say, features: as of `fit`.
     Raises:
         TrainingError: if a folder holds a run and `resume` is not set, or a run of another recipe or other data.
     """
-    ranks, folder = ranks or Ranks(), Path(out)
+    processes, folder = processes or Processes(), Path(out)
     plans = {seed: replace(recipe, seed=seed) for seed in seeds}
     if not plans or len(plans) < len(seeds):
         raise ConfigurationError("several seeds are at least one, each named once")
@@ -129,16 +106,16 @@ def fit_seeds(
     for seed, plan in plans.items():
         place = places[seed]
         # One process looks, so that all do alike.
-        if ranks.share(_finished(place)):
+        if processes.share(_finished(place)):
             say(f"seed {seed}: finished before, left as it is")
         else:
-            goes_on = bool(ranks.share((place / STATE_NAME).exists()))
+            goes_on = bool(processes.share((place / STATE_NAME).exists()))
             say(f"seed {seed}: {'goes on' if goes_on else 'begins'} in {place}")
-            if not goes_on and ranks.leads:
-                _clear_unborn(place)
-            fit(plan, train, dev, place, device, workers, goes_on, ranks, progress, say, features)
+            if not goes_on and processes.is_main:
+                _remove_empty_run(place)
+            fit(plan, train, dev, place, device, workers, goes_on, processes, progress, say, features)
         done.append(SeedRun(seed, place, _provenance(place)["metrics"]["dev_eer"]))
-        if ranks.leads:
+        if processes.is_main:
             write_json(folder / SUMMARY_NAME, SeedRuns(recipe.name, tuple(done)).to_dict())
     return SeedRuns(recipe.name, tuple(done))
 
@@ -148,7 +125,7 @@ def _finished(place: Path) -> bool:
     return (place / PROVENANCE_NAME).is_file() and (place / CHECKPOINT_NAME).is_file()
 
 
-def _clear_unborn(place: Path) -> None:
+def _remove_empty_run(place: Path) -> None:
     """Forget a run that was killed before it had anything to go on from."""
     metrics = place / "metrics.jsonl"
     if metrics.is_file() and not metrics.stat().st_size:
@@ -158,7 +135,7 @@ def _clear_unborn(place: Path) -> None:
 def _check_same(place: Path, plan: Recipe, hashes: dict[str, str]) -> None:
     found = _provenance(place)
     same_data = {part: found["data"][part]["sha256"] for part in hashes} == hashes
-    if found["recipe"] != json.loads(json.dumps(plan.to_dict())) or not same_data:
+    if Recipe.parse(found["recipe"]) != Recipe.parse(json.loads(json.dumps(plan.to_dict()))) or not same_data:
         raise TrainingError(
             f"{str(place)!r} holds a run of another recipe or other data; use the same ones, or another folder"
         )
@@ -177,4 +154,4 @@ def _damaged(path: Path) -> Any:
     raise TrainingError(f"{str(path)!r} is damaged; remove the folder and train this seed again")
 
 
-__all__ = ["SeedRun", "SeedRuns", "fit_seeds", "seeds_of"]
+__all__ = ["SeedRun", "SeedRuns", "fit_seeds"]

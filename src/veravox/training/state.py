@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from veravox.errors import TrainingError
@@ -75,33 +73,3 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     if header["version"] != STATE_VERSION:
         raise TrainingError(f"{str(path)!r} was written by another version; start the run anew")
     return unpack(header["content"], tensors)
-
-
-def seed_random(seed: int) -> None:
-    """Start the generators that a training step draws from: torch's, and numpy's, of which encoders draw masks."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-
-
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """State of the generators that a training step draws from."""
-    _, keys, place, has_normal, normal = np.random.get_state()  # noqa: NPY002
-    state = {
-        "cpu": torch.get_rng_state(),
-        "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64)),
-        "numpy_place": torch.tensor([place, has_normal, normal], dtype=torch.float64),
-    }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def restore_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put back what `random_state` gave."""
-    torch.set_rng_state(state["cpu"])
-    if "numpy" in state:
-        place, has_normal, normal = state["numpy_place"].tolist()
-        keys = state["numpy"].numpy().astype(np.uint32)
-        np.random.set_state(("MT19937", keys, int(place), int(has_normal), normal))  # noqa: NPY002
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)

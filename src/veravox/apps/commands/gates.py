@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from veravox.analysis.gates import GateReport
+    from veravox.analysis.gates.analyse import GateReport
 
 
 def command(
@@ -28,8 +28,8 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """What a mixture's gate chose, per domain, attack, codec and language, and how good gating could be."""
-    from veravox.analysis.gate_page import write_gates
-    from veravox.analysis.gates import weigh
+    from veravox.analysis.gates.analyse import analyse_gate
+    from veravox.analysis.gates.page import write_gates
     from veravox.apps import show
     from veravox.scoring.detector import detector_policy, load_detector
     from veravox.tables import read_protocol
@@ -38,7 +38,7 @@ def command(
     checkpoint = load_detector(model, device)
     windows = detector_policy(checkpoint, policy, hop_s)
     with show.progress("weighing", len(trials), quiet) as advance:
-        report = weigh(checkpoint, trials, windows, by, workers, batch_size, advance)
+        report = analyse_gate(checkpoint, trials, windows, by, workers, batch_size, advance)
     for failure in report.failures:
         show.warn(f"{failure['utterance_id']}: {failure['error']}")
     if out is not None:
@@ -52,7 +52,7 @@ def command(
 
 
 def _print(report: GateReport) -> None:
-    from veravox.analysis.gate_page import AGREEMENT_HEADS, agreement_rows, oracle_rows, weight_rows
+    from veravox.analysis.gates.page import AGREEMENT_HEADS, agreement_rows, oracle_rows, weight_rows
     from veravox.apps import show
 
     for column in report.groups:

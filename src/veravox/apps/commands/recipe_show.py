@@ -12,6 +12,9 @@ def command(
     settings: Annotated[
         list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field: training.epochs=3.")
     ] = [],  # noqa: B006
+    sam: Annotated[
+        float | None, typer.Option(metavar="RHO", help="With a sharpness-aware step of this radius.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False,
 ) -> None:
     """One experiment in full, as the YAML that `veravox train FILE.yaml` reads back."""
@@ -19,8 +22,8 @@ def command(
     from veravox.apps.commands.train import find_recipe
     from veravox.training.recipe import change
 
-    chosen = change(find_recipe(name), settings)
+    shown = change(find_recipe(name, sam), settings)
     if as_json:
-        show.print_json(chosen.to_dict())
+        show.print_json(shown.to_dict())
     else:
-        print(chosen.to_yaml(), end="")
+        print(shown.to_yaml(), end="")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from veravox.analysis.sharpness_table import SharpnessTable
+    from veravox.analysis.sharpness.table import SharpnessTable
 
 
 def command(
@@ -48,10 +48,10 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """How sharp the loss is around a detector's weights, per protocol and condition."""
-    from veravox.analysis.sharpness import Measure
-    from veravox.analysis.sharpness_models import draw_landscapes, find_models, is_table, measure_models
-    from veravox.analysis.sharpness_report import write_sharpness_report
-    from veravox.analysis.sharpness_table import correlate as correlation_of
+    from veravox.analysis.sharpness.measure import Measure
+    from veravox.analysis.sharpness.models import draw_landscapes, find_models, is_table, measure_models
+    from veravox.analysis.sharpness.page import write_sharpness_report
+    from veravox.analysis.sharpness.table import correlate as correlation_of
     from veravox.apps import show
     from veravox.errors import ConfigurationError
     from veravox.tables import Protocol
@@ -65,7 +65,7 @@ def command(
         ) from None
     if landscape and report is None:
         raise ConfigurationError("--landscape draws into a folder; add --report FOLDER")
-    how = Measure(
+    settings = Measure(
         tuple(measure or ["one_step"]),
         rho,
         adaptive_rho,
@@ -89,17 +89,17 @@ def command(
         return show.progress(what, total, quiet)
 
     shown = [source for source in find_models(sources).names if not is_table(source)]
-    table = measure_models(found.names, read, how, by or [], drift, policy, device, progress, in_detail=shown)
+    table = measure_models(found.names, read, settings, by or [], drift, policy, device, progress, in_detail=shown)
     landscapes = []
     if landscape:
         drawn = {source: found.names[source] for source in shown}
         first = next(iter(read.values()))
-        landscapes = draw_landscapes(drawn, first, how, points, reach, policy, device, progress)
-    correlations = correlation_of(table, how.measures[0], seed) if correlate else []
+        landscapes = draw_landscapes(drawn, first, settings, points, reach, policy, device, progress)
+    correlations = correlation_of(table, settings.measures[0], seed) if correlate else []
     if out is not None:
         table.write(out)
     if report is not None:
-        page = write_sharpness_report(table, report, landscapes, correlations, how.measures[0])
+        page = write_sharpness_report(table, report, landscapes, correlations, settings.measures[0])
         show.say(f"report: {page}", quiet)
     for failure in table.failures:
         show.warn(f"{failure['path']}: {failure['error']}")
@@ -112,7 +112,7 @@ def command(
 
 
 def _print(table: SharpnessTable, correlations: list[dict[str, Any]]) -> None:
-    from veravox.analysis.sharpness_report import grid_of
+    from veravox.analysis.sharpness.page import grid_of
     from veravox.apps import show
 
     show.print_table(*grid_of(table))

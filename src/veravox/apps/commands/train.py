@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from veravox.tables import Protocol
+    from veravox.training.recipe import Recipe
 
 DATA = (
     "NAME=PROTOCOL, repeatable. train=... and dev=... give the parts; any other name is a protocol with a "
@@ -23,6 +25,9 @@ def command(
     settings: Annotated[
         list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field: training.epochs=3.")
     ] = [],  # noqa: B006
+    sam: Annotated[
+        float | None, typer.Option(metavar="RHO", help="Train with a sharpness-aware step of this radius.")
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="0,1,2 or 0-2: train each into OUT/seed-N, and give mean and deviation.")
     ] = None,
@@ -53,7 +58,7 @@ def command(
     from veravox.apps import show
     from veravox.training.recipe import change
 
-    chosen = change(find_recipe(recipe), settings)
+    plan = change(find_recipe(recipe, sam), settings)
     wanted = None if seeds is None else _seeds(seeds, settings)
     train, dev = gather(data)
     if threads is not None:
@@ -63,19 +68,19 @@ def command(
     from veravox.errors import ConfigurationError
     from veravox.scoring.detector import resolve_device
     from veravox.training import fit, fit_crossed, fit_seeds
-    from veravox.training.ranks import joined_ranks
+    from veravox.training.processes import joined_processes
 
     place = resolve_device(device)
-    with joined_ranks(place) as ranks:
-        quiet = quiet or not ranks.leads
-        show.say(f"recipe {chosen.name}, {len(train)} train and {len(dev)} dev trials, on {place}", quiet)
+    with joined_processes(place) as processes:
+        quiet = quiet or not processes.is_main
+        show.say(f"recipe {plan.name}, {len(train)} train and {len(dev)} dev trials, on {place}", quiet)
         how: dict[str, Any] = {
-            "device": f"{place.type}:{ranks.local_rank}"
-            if place.type == "cuda" and ranks.count > 1
+            "device": f"{place.type}:{processes.local_rank}"
+            if place.type == "cuda" and processes.count > 1
             else str(place),
             "workers": workers,
             "resume": resume,
-            "ranks": ranks,
+            "processes": processes,
             "progress": lambda what, total: show.progress(what, total, quiet),
             "say": lambda line: show.say(line, quiet),
         }
@@ -85,38 +90,62 @@ def command(
         if cross_fit:
             if wanted is not None:
                 raise ConfigurationError("--seeds and --cross-fit each train several times; give one of them")
-            found = fit_crossed(chosen, train, dev, out, folds=cross_fit, group=group, **how).provenance["metrics"]
+            found = fit_crossed(plan, train, dev, out, folds=cross_fit, group=group, **how).provenance["metrics"]
             result = f"dev EER {100 * found['dev_eer']:.2f} %"
         elif wanted is None:
-            found = fit(chosen, train, dev, out, **how).provenance["metrics"]
+            found = fit(plan, train, dev, out, **how).provenance["metrics"]
             result = f"dev EER {100 * found['dev_eer']:.2f} %"
         else:
-            runs = fit_seeds(chosen, wanted, train, dev, out, **how)
+            runs = fit_seeds(plan, wanted, train, dev, out, **how)
             found = runs.to_dict()
             result = "".join(f"seed {run.seed}: dev EER {100 * run.dev_eer:.2f} %\n" for run in runs.runs) + str(
                 runs
             )
-        if ranks.leads and as_json:
-            show.print_json({"recipe": chosen.name, "out": str(out), **found})
-        elif ranks.leads:
+        if processes.is_main and as_json:
+            show.print_json({"recipe": plan.name, "out": str(out), **found})
+        elif processes.is_main:
             print(f"{result}, written to {out}")
 
 
 def _seeds(text: str, settings: list[str]) -> tuple[int, ...]:
     from veravox.errors import ConfigurationError
-    from veravox.training.seeds import seeds_of
 
     if any(setting.partition("=")[0].strip() == "seed" for setting in settings):
         raise ConfigurationError("--seeds and --set seed=... both name seeds; give one of them")
-    return seeds_of(text)
+    return parse_seeds(text)
 
 
-def find_recipe(name: str):  # type: ignore[no-untyped-def]
-    """A recipe by name, or from a YAML file."""
-    from veravox.recipes import recipe
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds written as `0,1,2` or `0-2`.
+
+    Raises:
+        ConfigurationError: for anything else, a seed named twice, or a lone number, which could mean either.
+    """
+    from veravox.errors import ConfigurationError
+
+    if re.fullmatch(r"\d+", text.strip()):
+        raise ConfigurationError(
+            f"--seeds {text}: write 0-{max(int(text) - 1, 1)} for that many, or --set seed={text} for that one"
+        )
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if found is None:
+            raise ConfigurationError(f"--seeds {text!r}: write numbers such as 0,1,2 or a range such as 0-2")
+        first, last = int(found[1]), int(found[2] or found[1])
+        seeds += range(first, last + 1)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigurationError(f"--seeds {text!r}: name every seed once, a range from its smaller number")
+    return tuple(seeds)
+
+
+def find_recipe(name: str, rho: float | None = None) -> Recipe:
+    """A recipe by name or from a YAML file; with a sharpness-aware step of radius `rho` if one is given."""
+    from veravox.recipes import recipe, sam
     from veravox.training.recipe import read_recipe
 
-    return read_recipe(name) if Path(name).suffix.lower() in (".yaml", ".yml") else recipe(name)
+    plain = read_recipe(name) if Path(name).suffix.lower() in (".yaml", ".yml") else recipe(name)
+    return plain if rho is None else sam(plain, rho)
 
 
 def gather(data: list[str]) -> tuple[Protocol, Protocol]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from veravox import __version__
-from veravox.analysis.gates import GateReport
+from veravox.analysis.gates.analyse import GateReport
 from veravox.evaluation.tables.plots import CYCLE, as_png, canvas
 from veravox.files import write_bytes, write_json, write_text
 from veravox.pages import Cell, Html, Section, cards, join, notice, page, paragraph, picture, table

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from veravox import __version__, pages
-from veravox.analysis import sharpness_plots as plots
-from veravox.analysis.landscape import Landscape
-from veravox.analysis.sharpness_table import SharpnessTable
+from veravox.analysis.sharpness import plots
+from veravox.analysis.sharpness.landscape import Landscape
+from veravox.analysis.sharpness.table import SharpnessTable
 from veravox.files import write_bytes, write_text
 
 Draw = Callable[[bool], bytes]

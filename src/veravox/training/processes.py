@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as distributed
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Processes:
     """Which of how many processes this is.
 
     Args:
@@ -26,7 +27,7 @@ class Ranks:
     local_rank: int = 0
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and speaks."""
         return self.rank == 0
 
@@ -35,13 +36,17 @@ class Ranks:
         if self.count > 1:
             distributed.barrier()
 
-    def agree(self, value: bool) -> bool:
-        """Whether any process says yes."""
+    def any_of(self, *values: bool) -> tuple[bool, ...]:
+        """For each value, whether it is true in any process."""
+        return tuple(any(column) for column in zip(*self.gather(values), strict=True))
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process has, in order."""
         if self.count == 1:
-            return value
-        flags: list[bool] = [False] * self.count
-        distributed.all_gather_object(flags, value)
-        return any(flags)
+            return [value]
+        values: list[Any] = [None] * self.count
+        distributed.all_gather_object(values, value)
+        return values
 
     def total(self, counts: torch.Tensor) -> torch.Tensor:
         """The sum over all processes."""
@@ -49,6 +54,13 @@ class Ranks:
             counts = counts.clone()
             distributed.all_reduce(counts)
         return counts
+
+    def normalised(self, weights: torch.Tensor | None) -> torch.Tensor | None:
+        """Weights (B,) divided by their mean over all processes; None stays None."""
+        if weights is None:
+            return None
+        sums = self.total(torch.stack([weights.sum(), weights.new_tensor(float(len(weights)))]))
+        return weights * (sums[1] / sums[0])
 
     def share(self, value: object) -> object:
         """What the first process has."""
@@ -60,17 +72,17 @@ class Ranks:
 
 
 @contextmanager
-def joined_ranks(device: torch.device) -> Iterator[Ranks]:
+def joined_processes(device: torch.device) -> Iterator[Processes]:
     """The processes that torchrun started with us: nccl on CUDA, gloo elsewhere; alone without torchrun."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Ranks()
+        yield Processes()
         return
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if device.type == "cuda":
         torch.cuda.set_device(local_rank)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size(), local_rank)
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), local_rank)
     finally:
         distributed.destroy_process_group()

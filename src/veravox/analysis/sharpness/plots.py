@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from veravox.analysis.landscape import Landscape
+from veravox.analysis.sharpness.landscape import Landscape
 from veravox.evaluation.tables.plots import CYCLE, as_png, canvas
 
 TITLES = {

@@ -18,17 +18,17 @@ def error_rate(scores: np.ndarray, bona_fide: np.ndarray) -> float | None:
         scores: (trials,), NaN where there is none.
         bona_fide: (trials,) boolean.
     """
-    heard = np.isfinite(scores)
-    one, other = scores[heard & bona_fide], scores[heard & ~bona_fide]
+    finite = np.isfinite(scores)
+    one, other = scores[finite & bona_fide], scores[finite & ~bona_fide]
     return equal_error_rate(one, other) if len(one) and len(other) else None
 
 
-def centred(expert_logits: np.ndarray, bona_fide: np.ndarray) -> np.ndarray:
+def minus_threshold(expert_logits: np.ndarray, bona_fide: np.ndarray) -> np.ndarray:
     """Expert logits (trials, E) minus each expert's own equal error threshold, so that 0 is where it decides."""
     result = np.full_like(expert_logits, np.nan)
     for index, column in enumerate(expert_logits.T):
-        heard = np.isfinite(column)
-        one, other = column[heard & bona_fide], column[heard & ~bona_fide]
+        finite = np.isfinite(column)
+        one, other = column[finite & bona_fide], column[finite & ~bona_fide]
         if len(one) and len(other):
             result[:, index] = column - equal_error_threshold(one, other)
     return result
@@ -61,27 +61,27 @@ def agreement(names: Sequence[str], expert_logits: np.ndarray, bona_fide: np.nda
 
     Trials that either of the two was not run on are left out.
     """
-    judged = centred(expert_logits, bona_fide)
-    found = []
+    centred = minus_threshold(expert_logits, bona_fide)
+    pairs = []
     for first, second in combinations(range(len(names)), 2):
-        heard = np.isfinite(judged[:, [first, second]]).all(axis=1)
-        if not heard.any():
+        finite = np.isfinite(centred[:, [first, second]]).all(axis=1)
+        if not finite.any():
             continue
-        right = [(judged[heard, index] >= 0) == bona_fide[heard] for index in (first, second)]
+        right = [(centred[finite, index] >= 0) == bona_fide[finite] for index in (first, second)]
         figures = pair_figures(*right)
-        found.append({"experts": [names[first], names[second]], "trials": int(heard.sum()), **figures})
-    return found
+        pairs.append({"experts": [names[first], names[second]], "trials": int(finite.sum()), **figures})
+    return pairs
 
 
 def oracle_scores(expert_logits: np.ndarray, bona_fide: np.ndarray) -> np.ndarray:
-    """For each trial the centred logit of the expert that is most right: a gate that knew the answer.
+    """For each trial the logit, less its threshold, of the expert that is most right: an oracle gate.
 
     NaN where no expert was run.
     """
-    judged = centred(expert_logits, bona_fide)
-    none = ~np.isfinite(judged).any(axis=1)
-    highest = np.where(np.isfinite(judged), judged, -np.inf).max(axis=1)
-    lowest = np.where(np.isfinite(judged), judged, np.inf).min(axis=1)
+    centred = minus_threshold(expert_logits, bona_fide)
+    none = ~np.isfinite(centred).any(axis=1)
+    highest = np.where(np.isfinite(centred), centred, -np.inf).max(axis=1)
+    lowest = np.where(np.isfinite(centred), centred, np.inf).min(axis=1)
     return np.where(none, np.nan, np.where(bona_fide, highest, lowest))
 
 
@@ -100,13 +100,13 @@ def oracle(
     eers = {name: error_rate(expert_logits[:, index], bona_fide) for index, name in enumerate(names)}
     known = {name: eer for name, eer in eers.items() if eer is not None}
     best = min(known, key=lambda name: known[name]) if known else None
-    judged = centred(expert_logits, bona_fide)
+    centred = minus_threshold(expert_logits, bona_fide)
     by_group = np.full(len(logits), np.nan)
     for group in set(groups.tolist()):
         mine = groups == group
-        rates = [error_rate(judged[mine, index], bona_fide[mine]) for index in range(len(names))]
+        rates = [error_rate(centred[mine, index], bona_fide[mine]) for index in range(len(names))]
         if any(rate is not None for rate in rates):
-            by_group[mine] = judged[mine, int(np.argmin([1.0 if rate is None else rate for rate in rates]))]
+            by_group[mine] = centred[mine, int(np.argmin([1.0 if rate is None else rate for rate in rates]))]
     mixture, ideal = error_rate(logits, bona_fide), error_rate(oracle_scores(expert_logits, bona_fide), bona_fide)
     gain = None if mixture is None or best is None else known[best] - mixture
     possible = None if ideal is None or best is None else known[best] - ideal

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from veravox.analysis.agreement import agreement, error_rate, oracle
+from veravox.analysis.gates.agreement import agreement, error_rate, oracle
 from veravox.audio import WindowPolicy
 from veravox.errors import ScoringError, first_few
 from veravox.models.checkpoint import Checkpoint
@@ -84,7 +84,7 @@ class GateReport:
         return f"{row['value']} leans on {name}, with {share} of the weight."
 
 
-def weigh(
+def analyse_gate(
     checkpoint: Checkpoint,
     protocol: Protocol,
     policy: WindowPolicy,
@@ -111,7 +111,7 @@ def weigh(
         raise ScoringError("this detector has one expert, and no gate to look at; give a mixture")
     protocol.require("path")
     for column in columns or ():
-        if not _told(protocol.frame, column):
+        if not _has_values(protocol.frame, column):
             protocol.require(column)
     predictions = []
     detector.runs_all = True  # experts that a router leaves out are compared all the same
@@ -130,11 +130,11 @@ def weigh(
     if not read:
         raise ScoringError(f"no trial can be read, first {first_few([item['error'] for item in failures], 1)}")
     frame = protocol.frame[[one.index for one in read]]
-    chosen = list(columns) if columns else [name for name in COLUMNS if _told(frame, name)]
+    chosen = list(columns) if columns else [name for name in COLUMNS if _has_values(frame, name)]
     return _report(detector, read, frame, chosen, failures)
 
 
-def _told(frame: pl.DataFrame, column: str) -> bool:
+def _has_values(frame: pl.DataFrame, column: str) -> bool:
     return column in frame.columns and frame[column].null_count() < len(frame)
 
 
@@ -153,8 +153,10 @@ def _report(
     bona_fide = (frame["label"] == BONA_FIDE).fill_null(False).to_numpy() if told.any() else told
     figures = _Figures(names, weights, logits, expert_logits, told, bona_fide)
     groups = {column: _by(column, frame, figures) for column in columns}
-    domains = frame["domain"].fill_null("").to_numpy() if _told(frame, "domain") else np.full(len(frame), "all")
-    along, spread = use_along(predictions)
+    domains = (
+        frame["domain"].fill_null("").to_numpy() if _has_values(frame, "domain") else np.full(len(frame), "all")
+    )
+    along, spread = weights_over_time(predictions)
     labelled = [array[told] for array in (logits, expert_logits, bona_fide, domains.astype(object))]
     return GateReport(
         names=names,
@@ -234,7 +236,7 @@ def _experts(detector: DetectorModel, figures: _Figures) -> dict[str, dict[str, 
     return result
 
 
-def use_along(predictions: Sequence[Prediction]) -> tuple[list[list[float]] | None, list[float] | None]:
+def weights_over_time(predictions: Sequence[Prediction]) -> tuple[list[list[float]] | None, list[float] | None]:
     """Mean weights in each tenth of an utterance, and their mean deviation within one.
 
     Every utterance of two windows or more counts the same; its weights are read off at the middle of each tenth.

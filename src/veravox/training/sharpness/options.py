@@ -1,18 +1,13 @@
-"""One optimiser step with the gradient of a nearby, worse point: SAM and its relatives, around any optimiser."""
+"""Options of a sharpness-aware step: SAM and its relatives."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
+from typing import Literal
 
 from veravox.errors import ConfigurationError
 from veravox.registry import check_options
-from veravox.training.sharpness_step import STATE_KEY, LossOfBatch, SharpnessStep
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,8 @@ class SharpnessAware:
         share: see `esam`.
         sigma, decay: share of the running mean taken away from the gradient, and its decay (`friendly`).
         keep_choices: top-k, argmax and multinomial choose in the second pass what they chose in the first.
+        noise: dropout and other random draws of the second pass: `replayed` from the first, or `redrawn`, as the
+            published code of the sharpness paper has it.
         non_finite: `raise` on a loss or gradient that is not finite, or `skip` the step.
     Raises:
         ConfigurationError: for a value out of range.
@@ -67,6 +64,7 @@ class SharpnessAware:
     sigma: float = 1.0
     decay: float = 0.9
     keep_choices: bool = True
+    noise: Literal["replayed", "redrawn"] = "replayed"
     non_finite: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
@@ -99,66 +97,5 @@ class SharpnessAware:
             or self.total_steps is not None
         )
 
-    def step(
-        self,
-        optimizer: torch.optim.Optimizer,
-        loss_of_batch: LossOfBatch | Sequence[LossOfBatch],
-        *,
-        model: nn.Module | None = None,
-        ascent_loss: LossOfBatch | Sequence[LossOfBatch] | None = None,
-        scaler: torch.amp.GradScaler | None = None,
-        before_update: Callable[[], object] | None = None,
-    ) -> Tensor:
-        """One step; see `sharpness_aware_step`."""
-        return SharpnessStep(self, optimizer, loss_of_batch, ascent_loss, model, scaler, before_update).run()
 
-
-def sharpness_aware_step(
-    optimizer: torch.optim.Optimizer,
-    loss_of_batch: LossOfBatch | Sequence[LossOfBatch],
-    rho: float = 0.05,
-    *,
-    model: nn.Module | None = None,
-    ascent_loss: LossOfBatch | Sequence[LossOfBatch] | None = None,
-    scaler: torch.amp.GradScaler | None = None,
-    before_update: Callable[[], object] | None = None,
-    **options: Any,
-) -> Tensor:
-    """Step the optimiser with the gradient at the weights moved by rho uphill; gives the loss of the first pass.
-
-    Gradients are zeroed, computed, the weights moved, the gradients computed again, the weights put back bit by
-    bit, then `optimizer.step()` runs once. The second pass uses the random numbers and choices of the first;
-    batch-norm statistics come from the first alone. A step that fails leaves weights, statistics and generators
-    as they were. What must outlive a step lies in `optimizer.state`, and so in the optimiser's checkpoint.
-
-    Args:
-        optimizer: any but one that asks for a closure.
-        loss_of_batch: gives the scalar loss of the batch and calls no backward; of several (micro-batches, equally
-            large) the mean counts, in both passes.
-        rho: length of the perturbation.
-        model: for `leave_out`, `scaled`, a `local` perturbation, and micro-batches under a parallel wrapper;
-            otherwise every module that is called is watched.
-        ascent_loss: the loss that the perturbation climbs, e.g. of half the batch; then that is pass 1.
-        scaler: scales both losses; unscaled, stepped and updated here.
-        before_update: called when gradients are final and unscaled, e.g. to clip them.
-        options: fields of `SharpnessAware`.
-    Returns:
-        A scalar without gradient.
-    Raises:
-        TrainingError: for a loss that is no scalar, called backward itself, or is not finite.
-        ConfigurationError: for an unknown option.
-    Source:
-        Foret et al., Sharpness-Aware Minimization for Efficiently Improving Generalization, ICLR 2021.
-    """
-    check_options("the sharpness-aware step", SharpnessAware, options)
-    return SharpnessAware(rho=rho, **options).step(
-        optimizer,
-        loss_of_batch,
-        model=model,
-        ascent_loss=ascent_loss,
-        scaler=scaler,
-        before_update=before_update,
-    )
-
-
-__all__ = ["STATE_KEY", "SharpnessAware", "sharpness_aware_step"]
+__all__ = ["SharpnessAware"]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from veravox.analysis.conditions import bona_fide_trials, conditions, drifting
-from veravox.analysis.sharpness_table import SharpnessTable, interval
-from veravox.analysis.weights import (
+from veravox.analysis.sharpness.table import SharpnessTable, interval
+from veravox.analysis.sharpness.weights import (
     Vector,
     WeightSpace,
     added,
@@ -35,7 +35,7 @@ MEASURES = ("one_step", "ascent", "adaptive", "average", "eigenvalue")
 
 @dataclass(frozen=True)
 class Measure:
-    """What to measure, and how.
+    """What to measure, and settings.
 
     Args:
         measures: any of
@@ -80,14 +80,14 @@ class Measure:
 
 
 @dataclass
-class Batch:
+class LabelledWindows:
     """Some trials' windows: (B, S), targets (B,)."""
 
     windows: Tensor
     targets: Tensor
 
 
-class Trials:
+class TrialWindows:
     """The first window of every trial, heard when asked for; files that fail are listed, never scored.
 
     Args:
@@ -106,7 +106,7 @@ class Trials:
         self.is_bona_fide = bona_fide_trials(protocol)
         self.failures: dict[int, str] = {}
 
-    def batch(self, indices: Sequence[int]) -> Batch | None:
+    def batch(self, indices: Sequence[int]) -> LabelledWindows | None:
         """The batch of these trials that can be heard; None if there is none."""
         windows, targets = [], []
         for index in indices:
@@ -119,31 +119,31 @@ class Trials:
                 break
         if not windows:
             return None
-        return Batch(
+        return LabelledWindows(
             torch.from_numpy(np.stack(windows)).to(self.device), torch.tensor(targets, device=self.device)
         )
 
-    def batches(self, batch_size: int, count: int, seed: int = 0) -> list[Batch]:
+    def batches(self, batch_size: int, count: int, seed: int = 0) -> list[LabelledWindows]:
         """Up to `count` batches of all trials, drawn by the seed."""
         order = np.random.default_rng(seed).permutation(len(self.paths))[: batch_size * count]
         cut = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
         return [batch for indices in cut if (batch := self.batch(indices)) is not None]
 
 
-def measure_batch(detector: DetectorModel, batch: Batch, how: Measure, place: int = 0) -> dict[str, Any]:
+def measure_batch(detector: DetectorModel, batch: LabelledWindows, settings: Measure, place: int = 0) -> dict[str, Any]:
     """Loss, logits and every measure of one batch, in evaluation mode; the weights end as they were."""
     space = WeightSpace(detector)
 
     def loss() -> Tensor:
-        return weighted_loss(detector(batch.windows).logits, batch.targets, how.class_weights)
+        return weighted_loss(detector(batch.windows).logits, batch.targets, settings.class_weights)
 
     with torch.no_grad():
         logits = detector(batch.windows).logits.double().cpu().numpy()
     start, gradient = space.gradient(loss)
     found: dict[str, Any] = {"loss": start, "logits": logits, "size": len(batch.targets)}
-    generator = torch.Generator().manual_seed(how.seed * 1_000_003 + place)
-    for name in how.measures:
-        found[name] = _MEASURES[name](space, loss, start, gradient, how, generator)
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + place)
+    for name in settings.measures:
+        found[name] = _MEASURES[name](space, loss, start, gradient, settings, generator)
     return found
 
 
@@ -155,44 +155,44 @@ def _uphill(gradient: Vector, rho: float) -> Vector:
     return scaled(gradient, rho / size if size > 0 else 0.0)
 
 
-def _one_step(space: Any, loss: Any, start: float, gradient: Vector, how: Measure, _: Any) -> float:
-    return space.loss_at(loss, _uphill(gradient, how.rho)) - start
+def _one_step(space: Any, loss: Any, start: float, gradient: Vector, settings: Measure, _: Any) -> float:
+    return space.loss_at(loss, _uphill(gradient, settings.rho)) - start
 
 
-def _ascent(space: Any, loss: Any, start: float, gradient: Vector, how: Measure, _: Any) -> float:
+def _ascent(space: Any, loss: Any, start: float, gradient: Vector, settings: Measure, _: Any) -> float:
     """Begins with the published single step, so it is never less than that."""
-    move, best = _uphill(gradient, how.rho), -np.inf
-    for _step in range(how.steps):
+    move, best = _uphill(gradient, settings.rho), -np.inf
+    for _step in range(settings.steps):
         with space.moved(move):
             value, there = space.gradient(loss)
         best = max(best, value)
-        move = added((1.0, move), (1.0, _uphill(there, how.rho / 2)))
+        move = added((1.0, move), (1.0, _uphill(there, settings.rho / 2)))
         size = length(move)
-        if size > how.rho:
-            move = scaled(move, how.rho / size)
+        if size > settings.rho:
+            move = scaled(move, settings.rho / size)
     return max(best, space.loss_at(loss, move)) - start
 
 
-def _adaptive(space: Any, loss: Any, start: float, gradient: Vector, how: Measure, _: Any) -> float:
+def _adaptive(space: Any, loss: Any, start: float, gradient: Vector, settings: Measure, _: Any) -> float:
     sizes = [parameter.detach().abs() for parameter in space.parameters]
     inner = [part * size for part, size in zip(gradient, sizes, strict=True)]
     total = length(inner)
-    factor = how.adaptive_rho / total if total > 0 else 0.0
+    factor = settings.adaptive_rho / total if total > 0 else 0.0
     return space.loss_at(loss, [part * size * factor for part, size in zip(inner, sizes, strict=True)]) - start
 
 
 def _average(
-    space: Any, loss: Any, start: float, gradient: Vector, how: Measure, generator: torch.Generator
+    space: Any, loss: Any, start: float, gradient: Vector, settings: Measure, generator: torch.Generator
 ) -> float:
-    factor = how.rho / space.count**0.5
-    moved = [space.loss_at(loss, scaled(space.gaussian(generator), factor)) for _ in range(how.draws)]
+    factor = settings.rho / space.count**0.5
+    moved = [space.loss_at(loss, scaled(space.gaussian(generator), factor)) for _ in range(settings.draws)]
     return float(np.mean(moved)) - start
 
 
 def _eigenvalue(
-    space: Any, loss: Any, start: float, gradient: Vector, how: Measure, generator: torch.Generator
+    space: Any, loss: Any, start: float, gradient: Vector, settings: Measure, generator: torch.Generator
 ) -> float:
-    return top_eigenvectors(space, loss, 1, generator, how.rounds, start=gradient)[0][0]
+    return top_eigenvectors(space, loss, 1, generator, settings.rounds, start=gradient)[0][0]
 
 
 _MEASURES: Mapping[str, Taking] = {
@@ -207,7 +207,7 @@ _MEASURES: Mapping[str, Taking] = {
 def measure_sharpness(
     detector: Checkpoint | DetectorModel,
     protocols: Mapping[str, Protocol],
-    how: Measure | None = None,
+    settings: Measure | None = None,
     by: Sequence[str] = (),
     drift: str | None = None,
     policy: str = "first",
@@ -219,7 +219,7 @@ def measure_sharpness(
     Args:
         detector: put into evaluation mode.
         protocols: by name, with labels.
-        how: measures and their options.
+        settings: measures and their options.
         by: columns whose values are conditions.
         drift: a column whose values are added one by one, the most frequent first.
         policy: which window of each trial, `first` or `middle`.
@@ -228,15 +228,17 @@ def measure_sharpness(
     Raises:
         ProtocolError: if a column or label is missing, or no file of a condition can be heard.
     """
-    how = how or Measure()
+    settings = settings or Measure()
     checkpoint = as_checkpoint(detector)
     checkpoint.model.eval()
     rows, failures = [], []
     for name, protocol in protocols.items():
-        trials = Trials(protocol, checkpoint, policy)
+        trials = TrialWindows(protocol, checkpoint, policy)
         for column, value, members in [*conditions(protocol, by), *drifting(protocol, drift)]:
             where = {"model": model, "protocol": name, "column": column, "condition": value}
-            rows += [where | row for row in _condition(checkpoint.model, trials, members, how, progress, where)]
+            rows += [
+                where | row for row in _condition(checkpoint.model, trials, members, settings, progress, where)
+            ]
         ids = protocol.utterance_ids
         failures += [
             {"protocol": name, "utterance_id": ids[index], "path": trials.paths[index], "error": error}
@@ -246,33 +248,33 @@ def measure_sharpness(
 
 
 def planned_batches(
-    protocols: Mapping[str, Protocol], how: Measure, by: Sequence[str] = (), drift: str | None = None
+    protocols: Mapping[str, Protocol], settings: Measure, by: Sequence[str] = (), drift: str | None = None
 ) -> int:
     """How many batches `measure_sharpness` goes through, for a progress."""
     counts = [
-        -(-len(members) // how.batch_size)
+        -(-len(members) // settings.batch_size)
         for protocol in protocols.values()
         for _, _, members in [*conditions(protocol, by), *drifting(protocol, drift)]
     ]
-    return sum(count if how.max_batches is None else min(count, how.max_batches) for count in counts)
+    return sum(count if settings.max_batches is None else min(count, settings.max_batches) for count in counts)
 
 
 def _condition(
     detector: DetectorModel,
-    trials: Trials,
+    trials: TrialWindows,
     members: np.ndarray,
-    how: Measure,
+    settings: Measure,
     progress: Callable[[int], None],
     where: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """One row a measure for these trials."""
-    order = np.random.default_rng(how.seed).permutation(members)
-    batches = [order[start : start + how.batch_size] for start in range(0, len(order), how.batch_size)]
+    order = np.random.default_rng(settings.seed).permutation(members)
+    batches = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
     found, bona_fide = [], []
-    for place, indices in enumerate(batches[: how.max_batches]):
+    for place, indices in enumerate(batches[: settings.max_batches]):
         batch = trials.batch(indices.tolist())
         if batch is not None:
-            found.append(measure_batch(detector, batch, how, place))
+            found.append(measure_batch(detector, batch, settings, place))
             bona_fide.append(batch.targets.cpu().numpy() > 0.5)
         progress(1)
     if not found:
@@ -287,13 +289,21 @@ def _condition(
         "eer": equal_error_rate(logits[labels], logits[~labels]) if both else None,
     }
     rows = []
-    for name in how.measures:
+    for name in settings.measures:
         values = np.array([item[name] for item in found])
-        low, high = interval(values, sizes, how.seed)
-        rho = None if name == "eigenvalue" else how.adaptive_rho if name == "adaptive" else how.rho
+        low, high = interval(values, sizes, settings.seed)
+        rho = None if name == "eigenvalue" else settings.adaptive_rho if name == "adaptive" else settings.rho
         value = float(np.average(values, weights=sizes))
         rows.append({"measure": name, "rho": rho, "value": value, "low": low, "high": high, **shared})
     return rows
 
 
-__all__ = ["MEASURES", "Batch", "Measure", "Trials", "measure_batch", "measure_sharpness", "planned_batches"]
+__all__ = [
+    "MEASURES",
+    "LabelledWindows",
+    "Measure",
+    "TrialWindows",
+    "measure_batch",
+    "measure_sharpness",
+    "planned_batches",
+]

@@ -168,10 +168,10 @@ def top_eigenvectors(
         return _flat(space.curvature_along(loss, space.split(flat)))
 
     for _ in range(count):
-        first, _ = _across(_flat(space.gaussian(generator)), [])
+        first, _ = _orthonormalise(_flat(space.gaussian(generator)), [])
         if start is not None and not found:
             # The drawn tenth reaches directions that the start may lack, and is all there is if the start is 0.
-            first = _across(_flat(start), [])[0] + 0.1 * first
+            first = _orthonormalise(_flat(start), [])[0] + 0.1 * first
         value, vector = _largest(product, first, [_flat(other) for _, other in found], rounds, tolerance)
         found.append((value, space.split(vector)))
     return found
@@ -181,7 +181,7 @@ def _largest(
     product: Callable[[Tensor], Tensor], first: Tensor, known: Sequence[Tensor], rounds: int, tolerance: float
 ) -> tuple[float, Tensor]:
     """Largest eigenvalue and its unit vector among those across the known ones."""
-    start, size = _across(first, known)
+    start, size = _orthonormalise(first, known)
     if not size:
         return 0.0, start
     basis, images = [start], [product(start)]
@@ -196,17 +196,17 @@ def _largest(
         settled = settled + 1 if abs(value - before) <= tolerance * abs(value) else 0
         if settled == 2 or used == rounds:
             break
-        rest, size = _across(image - value * vector, [*known, vector])
+        rest, size = _orthonormalise(image - value * vector, [*known, vector])
         if size <= 1e-6 * abs(value):
             break
         last = (_combined(basis[1:], shares[1:]), _combined(images[1:], shares[1:])) if basis[1:] else None
         basis, images = [vector, rest], [image, product(rest)]
         if last is not None:
-            _join(basis, images, *last)
+            _extend_basis(basis, images, *last)
     return value, vector
 
 
-def _join(basis: list[Tensor], images: list[Tensor], vector: Tensor, image: Tensor) -> None:
+def _extend_basis(basis: list[Tensor], images: list[Tensor], vector: Tensor, image: Tensor) -> None:
     """Add a vector and its image to an orthonormal basis, unless the basis holds nearly all of it."""
     shares = [float((one * vector).sum(dtype=torch.float64)) for one in basis]
     left = vector - _combined(basis, shares)
@@ -216,7 +216,7 @@ def _join(basis: list[Tensor], images: list[Tensor], vector: Tensor, image: Tens
         images.append((image - _combined(images[: len(shares)], shares)) / size)
 
 
-def _across(flat: Tensor, known: Sequence[Tensor]) -> tuple[Tensor, float]:
+def _orthonormalise(flat: Tensor, known: Sequence[Tensor]) -> tuple[Tensor, float]:
     """The unit vector across the known ones, and how long it was."""
     for other in known:
         flat = flat - float((flat * other).sum(dtype=torch.float64)) * other

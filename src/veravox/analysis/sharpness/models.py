@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from veravox.analysis.landscape import Landscape, loss_landscape
-from veravox.analysis.sharpness import Measure, Trials, measure_sharpness, planned_batches
-from veravox.analysis.sharpness_table import SharpnessTable
+from veravox.analysis.sharpness.landscape import Landscape, loss_landscape
+from veravox.analysis.sharpness.measure import Measure, TrialWindows, measure_sharpness, planned_batches
+from veravox.analysis.sharpness.table import SharpnessTable
 from veravox.errors import ConfigurationError
 from veravox.models.checkpoint import CHECKPOINT_NAME
 from veravox.scoring import load_detector
@@ -21,7 +21,7 @@ KINDS = tuple((directions, dimensions) for directions in ("random", "hessian") f
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelSources:
     """The models that sources name.
 
     Args:
@@ -33,7 +33,7 @@ class Found:
     unfinished: list[str] = field(default_factory=list)
 
 
-def find_models(sources: Sequence[str]) -> Found:
+def find_models(sources: Sequence[str]) -> ModelSources:
     """Name what is measured: a folder of runs stands for every run in it, seeds in `seed-N` folders too.
 
     Args:
@@ -56,7 +56,7 @@ def find_models(sources: Sequence[str]) -> Found:
         found += [str(run) for run in runs]
     # A run that is named by itself and in its folder is one model.
     once = {str(Path(source).resolve()) if Path(source).exists() else source: source for source in found[::-1]}
-    return Found(_short_names([source for source in found if source in once.values()]), unfinished)
+    return ModelSources(_short_names([source for source in found if source in once.values()]), unfinished)
 
 
 def _short_names(sources: Sequence[str]) -> dict[str, str]:
@@ -78,7 +78,7 @@ def is_table(source: str) -> bool:
 def measure_models(
     names: Mapping[str, str],
     protocols: Mapping[str, Protocol],
-    how: Measure | None = None,
+    settings: Measure | None = None,
     by: Sequence[str] = (),
     drift: str | None = None,
     policy: str = "first",
@@ -90,16 +90,17 @@ def measure_models(
 
     Args:
         names: source of each model (or `.json`, `.parquet` of an earlier table) to its name, as of `find_models`.
-        protocols, how, by, drift, policy: as of `measure_sharpness`.
+        protocols, settings, by, drift, policy: as of `measure_sharpness`.
         device: of `load_detector`.
         progress: takes what is done and how many steps it has.
         in_detail: the sources that conditions and drift are measured of; the others only on whole protocols.
     """
-    how = how or Measure()
+    settings = settings or Measure()
     measured = [source for source in names if not is_table(source)]
     detailed = {source: in_detail is None or source in in_detail for source in measured}
     total = sum(
-        planned_batches(protocols, how, by if full else (), drift if full else None) for full in detailed.values()
+        planned_batches(protocols, settings, by if full else (), drift if full else None)
+        for full in detailed.values()
     )
     tables = []
     shown = progress or _silent
@@ -109,7 +110,9 @@ def measure_models(
                 checkpoint = load_detector(source, device)
                 full = detailed[source]
                 columns, added = by if full else (), drift if full else None
-                tables.append(measure_sharpness(checkpoint, protocols, how, columns, added, policy, name, advance))
+                tables.append(
+                    measure_sharpness(checkpoint, protocols, settings, columns, added, policy, name, advance)
+                )
             else:
                 tables.append(SharpnessTable.read(source))
     return SharpnessTable.join(tables)
@@ -118,7 +121,7 @@ def measure_models(
 def draw_landscapes(
     names: Mapping[str, str],
     protocol: Protocol,
-    how: Measure | None = None,
+    settings: Measure | None = None,
     points: int = 15,
     reach: float = 1.0,
     policy: str = "first",
@@ -129,16 +132,18 @@ def draw_landscapes(
 
     Args:
         names, protocol, policy, device, progress: as of `measure_models`.
-        how: its batch size, batches (4 unless set), class weights and seed count.
+        settings: its batch size, batches (4 unless set), class weights and seed count.
         points, reach: as of `loss_landscape`.
     """
-    how = how or Measure()
+    settings = settings or Measure()
     found = []
     total = len(names) * sum(points**dimensions for _, dimensions in KINDS)
     with (progress or _silent)(f"landscapes of {_counted(list(names))}, points", total) as advance:
         for source, name in names.items():
             checkpoint = load_detector(source, device)
-            batches = Trials(protocol, checkpoint, policy).batches(how.batch_size, how.max_batches or 4, how.seed)
+            batches = TrialWindows(protocol, checkpoint, policy).batches(
+                settings.batch_size, settings.max_batches or 4, settings.seed
+            )
             for directions, dimensions in KINDS:
                 found.append(
                     loss_landscape(
@@ -148,8 +153,8 @@ def draw_landscapes(
                         dimensions,  # type: ignore[arg-type]
                         points,
                         reach,
-                        how.class_weights,
-                        how.seed,
+                        settings.class_weights,
+                        settings.seed,
                         name,
                         advance,
                     )
@@ -165,4 +170,4 @@ def _silent(what: str, total: int) -> AbstractContextManager[Callable[[int], Non
     return nullcontext(lambda steps: None)
 
 
-__all__ = ["Found", "draw_landscapes", "find_models", "is_table", "measure_models"]
+__all__ = ["ModelSources", "draw_landscapes", "find_models", "is_table", "measure_models"]

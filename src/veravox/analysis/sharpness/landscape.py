@@ -10,8 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veravox.analysis.sharpness import Batch
-from veravox.analysis.weights import Vector, WeightSpace, added, length, scaled, top_eigenvectors, weighted_loss
+from veravox.analysis.sharpness.measure import LabelledWindows
+from veravox.analysis.sharpness.weights import (
+    Vector,
+    WeightSpace,
+    added,
+    length,
+    scaled,
+    top_eigenvectors,
+    weighted_loss,
+)
 from veravox.errors import ConfigurationError
 from veravox.models.detector import DetectorModel
 
@@ -40,7 +48,7 @@ class Landscape:
 
 def loss_landscape(
     detector: DetectorModel,
-    batches: Sequence[Batch],
+    batches: Sequence[LabelledWindows],
     directions: Directions = "random",
     dimensions: Literal[1, 2] = 1,
     points: int = 21,

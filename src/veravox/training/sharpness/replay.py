@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
+from veravox.training.random_state import RandomState
+
 _TOP_K = (torch.topk, Tensor.topk)
 _INDICES = (torch.argmax, Tensor.argmax, torch.argmin, Tensor.argmin)
 _DRAWS = (torch.multinomial, Tensor.multinomial)
 _GUMBEL = nn.functional.gumbel_softmax
 
 
-class Choices(TorchFunctionMode):
+class ChoiceReplay(TorchFunctionMode):
     """Notes what top-k, argmax, argmin, multinomial and hard Gumbel samples chose; later they choose the same.
 
     Top-k still gives the values that the chosen places now have, a hard sample the gradient of the soft one. From
@@ -31,7 +33,7 @@ class Choices(TorchFunctionMode):
         self.notes: list[tuple[Any, torch.Size, Tensor]] = []
         self.position: int | None = None
 
-    def replay(self) -> Choices:
+    def replay(self) -> ChoiceReplay:
         """Give the noted choices from now on."""
         self.position = 0
         return self
@@ -77,23 +79,6 @@ class Choices(TorchFunctionMode):
         return noted[2]
 
 
-class RandomState:
-    """Where every global generator stands: torch on the CPU and the given devices, numpy, Python."""
-
-    def __init__(self, devices: Iterable[torch.device]) -> None:
-        self.cpu = torch.get_rng_state()
-        self.cuda = {device: torch.cuda.get_rng_state(device) for device in devices if device.type == "cuda"}
-        self.numpy, self.python = np.random.get_state(), random.getstate()  # noqa: NPY002 (encoders draw masks of it)
-
-    def restore(self) -> None:
-        """Put every generator back there."""
-        torch.set_rng_state(self.cpu)
-        for device, state in self.cuda.items():
-            torch.cuda.set_rng_state(state, device)
-        np.random.set_state(self.numpy)  # noqa: NPY002
-        random.setstate(self.python)
-
-
 def _generator_state(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], None]] | None:
     """How to read and set the state of a generator that a module owns."""
     if isinstance(generator, torch.Generator):
@@ -127,18 +112,23 @@ class _ModuleState:
         for name in self.buffers:
             now = self.module._buffers[name]
             self.values[name] = None if now is None else now.detach().clone()
+        self.versions = {name: _version(self.module._buffers[name]) for name in self.buffers}
         self.states = [read() for read, _ in self.access]
 
     def restore(self) -> None:
         """Put the module back as noted."""
-        with torch.no_grad():
-            for name, value in self.values.items():
-                now = self.module._buffers[name]
-                if now is not None and value is not None and now.shape == value.shape:
-                    now.copy_(value)
-                else:
-                    self.module._buffers[name] = value
+        for name, value in self.values.items():
+            _put(self.module, name, value)
         self.restore_generators()
+
+    def changed(self) -> list[tuple[nn.Module, str, Tensor | None]]:
+        """Copies of the buffers that were written since they were noted."""
+        buffers = ((name, self.module._buffers[name]) for name in self.buffers)
+        return [
+            (self.module, name, None if now is None else now.detach().clone())
+            for name, now in buffers
+            if _version(now) != self.versions[name]
+        ]
 
     def restore_generators(self) -> None:
         for (_, write), state in zip(self.access, self.states, strict=True):
@@ -147,6 +137,20 @@ class _ModuleState:
     @property
     def empty(self) -> bool:
         return not self.values and not self.access
+
+
+def _version(buffer: Tensor | None) -> tuple[int, int]:
+    """Changes whenever a buffer is written or replaced."""
+    return (0, 0) if buffer is None else (id(buffer), buffer._version)
+
+
+def _put(module: nn.Module, name: str, value: Tensor | None) -> None:
+    now = module._buffers[name]
+    if now is not None and value is not None and now.shape == value.shape:
+        with torch.no_grad():
+            now.copy_(value)
+    else:
+        module._buffers[name] = value
 
 
 class Replay:
@@ -163,7 +167,7 @@ class Replay:
 
     def __init__(self, model: nn.Module | None, devices: Iterable[torch.device], keep_choices: bool) -> None:
         self.model, self.devices = model, list(devices)
-        self.choices = Choices() if keep_choices else None
+        self.choices = ChoiceReplay() if keep_choices else None
         self.before = RandomState(self.devices)
         self.after: RandomState | None = None
         self.starts: dict[int, _ModuleState] = {}
@@ -201,19 +205,34 @@ class Replay:
         self.after = RandomState(self.devices)
 
     @contextmanager
-    def second(self, same_batch: bool = True) -> Iterator[None]:
-        """The second pass runs in here; on another batch than the first it makes its own choices."""
+    def statistics_of_forward(self) -> Iterator[None]:
+        """A backward pass runs in here: what gradient checkpointing runs again gathers no second statistics."""
+        gathered = [buffer for state in self.starts.values() for buffer in state.changed()]
+        yield
+        for module, name, value in gathered:
+            _put(module, name, value)
+
+    @contextmanager
+    def second(self, same_batch: bool = True, same_noise: bool = True) -> Iterator[None]:
+        """The second pass runs in here.
+
+        Args:
+            same_batch: whether the batch is that of the first pass; on another one the pass makes its own choices.
+            same_noise: whether the pass draws the random numbers of the first again; if not, it draws on.
+        """
         assert self.after is not None, "the first pass comes first"
-        self.before.restore()
-        for state in self.starts.values():
-            state.restore_generators()
+        if same_noise:
+            self.before.restore()
+            for state in self.starts.values():
+                state.restore_generators()
         try:
             with self.choices.replay() if self.choices and same_batch else nullcontext():
                 yield
         finally:
+            drawn = None if same_noise else RandomState(self.devices)
             for state in self.ends:
                 state.restore()
-            self.after.restore()
+            (drawn or self.after).restore()
 
     def undo(self) -> None:
         """Put statistics and generators back to before the first pass."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from veravox.models.detector import DetectorSpec
-from veravox.training.recipe import Recipe, Stage, Training
+from veravox.training.recipe import Recipe
+from veravox.training.settings import Training
+from veravox.training.stages import Stage
 
 DOMAINS = ("neural-tts", "neural-vocoder", "signal-vocoder", "classic-tts")
 """The four domains of the corpus; any four values of a protocol's `domain` will do."""
@@ -52,11 +55,8 @@ ARCHITECTURES = {
 }
 """The three experts of the second mixture paper; its ResNets are of unstated size, ours are slim."""
 
-JOINT = {"epochs": 50, "patience": 10}
+JOINT_TRAINING = replace(LCNN_TRAINING, epochs=50, patience=10)
 """Ours: no code of 2025b is public, and that of 2025a trains longer."""
-
-ALONE = (Stage("experts", "experts"),)
-"""One stage: every expert by itself."""
 
 
 def mixture_recipe(
@@ -66,7 +66,6 @@ def mixture_recipe(
     gate: str | Mapping[str, Any],
     stages: Sequence[Stage],
     front_ends: Mapping[str, Any] | None = None,
-    training: Training = LCNN_TRAINING,
     window_s: float = 3.0,
     mix: str | None = None,
     augmentation: Sequence[Mapping[str, Any]] = (),
@@ -74,15 +73,14 @@ def mixture_recipe(
     **detector: Any,
 ) -> Recipe:
     """A recipe whose front ends are those that its experts name, unless given."""
-    heard = front_ends or {str(item["front_end"]): str(item["front_end"]) for item in experts.values()}
+    named = front_ends or {str(item["front_end"]): str(item["front_end"]) for item in experts.values()}
     spec = DetectorSpec.parse(
-        {"front_ends": heard, "experts": experts, "gate": gate, "window_s": window_s, **detector}
+        {"front_ends": named, "experts": experts, "gate": gate, "window_s": window_s, **detector}
     )
     return Recipe(
         name=name,
         description=description,
         detector=spec,
-        training=training,
         stages=tuple(stages),
         augmentation=tuple(augmentation),
         mix=mix,

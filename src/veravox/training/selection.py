@@ -23,7 +23,7 @@ from veravox.training.track import Progress
 
 
 @dataclass
-class Best:
+class BestWeights:
     """The best weights of one part so far, by dev EER, then by dev loss."""
 
     eer: float = math.inf
@@ -55,7 +55,7 @@ class DevResult:
     predictions: list[Prediction]
 
 
-class Development:
+class DevSet:
     """The dev trials, scored again and again while weights change.
 
     Args:

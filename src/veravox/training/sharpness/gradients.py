@@ -24,7 +24,7 @@ def length_of(tensors: Sequence[Tensor]) -> Tensor | None:
 
 
 @torch.no_grad()
-def narrow_gap(pairs: Sequence[Pair], alpha: float) -> None:
+def gsam_gradient(pairs: Sequence[Pair], alpha: float) -> None:
     """GSAM: take from each second gradient what would widen the gap to the perturbed loss, `alpha` times."""
     share = _inner(pairs) / _total([after.square().sum(dtype=_wide(after)) for _, after in pairs]).clamp(min=TINY)
     for before, after in pairs:
@@ -33,7 +33,7 @@ def narrow_gap(pairs: Sequence[Pair], alpha: float) -> None:
 
 
 @torch.no_grad()
-def across_first(pairs: Sequence[Pair]) -> list[Tensor]:
+def orthogonal_part(pairs: Sequence[Pair]) -> list[Tensor]:
     """LookSAM: the part of each second gradient across the first one, which stays useful for some steps."""
     share = _inner(pairs) / _total([before.square().sum(dtype=_wide(before)) for before, _ in pairs]).clamp(
         min=TINY
@@ -54,7 +54,7 @@ def add_direction(pairs: Sequence[Pair], alpha: float) -> None:
 
 
 @torch.no_grad()
-def take_mean_away(
+def subtract_mean(
     parameters: Sequence[nn.Parameter], means: Mapping[int, Tensor], decay: float, sigma: float
 ) -> dict[int, Tensor]:
     """Friendly SAM: leave of each gradient what is special to its batch.
@@ -94,4 +94,4 @@ def _wide(tensor: Tensor) -> torch.dtype:
     return tensor.dtype if tensor.dtype == torch.float64 else torch.float32
 
 
-__all__ = ["across_first", "add_direction", "length_of", "narrow_gap", "take_mean_away"]
+__all__ = ["add_direction", "gsam_gradient", "length_of", "orthogonal_part", "subtract_mean"]

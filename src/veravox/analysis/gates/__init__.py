@@ -1,0 +1,1 @@
+"""Analysis of gates: weights by condition and over time, agreement of experts, the oracle gate."""

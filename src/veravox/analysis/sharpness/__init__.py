@@ -1,0 +1,1 @@
+"""Analysis of the loss around a detector's weights: sharpness, landscapes, correlation with error rates."""
