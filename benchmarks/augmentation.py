@@ -203,19 +203,18 @@ def waiting(name: str, batches: int = 8) -> None:
     from veravox.recipes import recipe
     from veravox.tables import Protocol
     from veravox.training.division import Division
-    from veravox.training.objective import Objective
     from veravox.training.processes import Processes
 
     torch.set_num_threads(1)
     one, late = recipe(name), 20
-    train, plan, masks = Protocol.read(SAMPLES / "protocol.csv"), one.stage_training(0), one.feature_masks()
+    train, plan, masks = Protocol.read(SAMPLES / "protocol.csv"), one.stages[0].training, one.feature_masks()
     share = one.copied_share()
     data = TrainingWindows(
         train,
         window_policy("random", one.detector.window_s),
         one.augmentation,
         0,
-        masks=(masks.numbers, masks.probability) if masks else (0, {}),
+        masks=(masks.mask_draws, masks.probability) if masks else (0, {}),
         synthesis=one.synthesis,
         splice_probability=one.splice_probability,
     )
@@ -224,15 +223,14 @@ def waiting(name: str, batches: int = 8) -> None:
     sampler = EpochSampler(train, plan.balance, draws, plan.batch_size, 0, pairing=pairing)
     sampler.set_position(late)
     detector = DetectorModel(one.detector).train()
-    objective = Objective(
-        detector, one.stages[0], plan, Division(train, plan.balance), Processes(), torch.device("cpu"), masks
-    )
+    division = Division(train, plan.balance)
+    learner = one.stages[0].learner(detector, division, Processes(), torch.device("cpu"), masks)
     waited, stepped, learning, before = [], [], [], time.perf_counter()
     for batch in training_loader(data, sampler, 1):
         waited.append(time.perf_counter() - before)
         before, start = time.perf_counter(), time.process_time()
         detector.zero_grad(set_to_none=True)
-        objective(batch.windows, batch.targets, batch.trials, batch.numbers).backward()
+        one.stages[0].loss(learner, batch).backward()
         learning.append(time.process_time() - start)
         stepped.append(time.perf_counter() - before)
         before = time.perf_counter()

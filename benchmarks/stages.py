@@ -13,13 +13,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from veravox.batches.training import Batch
 from veravox.models import DetectorModel
 from veravox.recipes import recipe
 from veravox.tables import Protocol
-from veravox.training import Processes, Stage, Training
+from veravox.training import Processes, TrainExperts, Training
 from veravox.training.division import Division
 from veravox.training.losses import masked_expert_losses
-from veravox.training.objective import Objective
 from veravox.training.parts import parameter_groups
 
 
@@ -46,15 +46,16 @@ def main() -> None:
     torch.manual_seed(0)
     detector = DetectorModel(recipe("mele_enhanced").detector)
     experts = len(detector.expert_names)
-    stage, plan = Stage("experts", "experts"), Training(precision="float32")
-    parameter_groups(detector, stage, plan)
+    stage = TrainExperts("experts", Training(precision="float32"))
+    parameter_groups(detector, stage)
     windows = torch.randn(given.windows, detector.spec.window_samples) * 0.1
     targets, trials = torch.arange(given.windows) % 2 * 1.0, torch.arange(given.windows)
     owned = trials.numpy()[:, None] % experts == np.arange(experts)
+    nothing = torch.zeros(given.windows, 0)
+    batch = Batch(windows, targets, trials, nothing, torch.zeros(given.windows))
     protocol, device = Protocol.from_rows([{"utterance_id": "0"}]), torch.device("cpu")
     everyone, own = (
-        Objective(detector, stage, plan, Division(protocol, (), mask), Processes(), device)
-        for mask in (None, owned)
+        stage.learner(detector, Division(protocol, (), mask), Processes(), device) for mask in (None, owned)
     )
 
     def masked() -> torch.Tensor:
@@ -64,9 +65,9 @@ def main() -> None:
 
     found = seconds(
         [
-            lambda: own(windows, targets, trials).backward(),
+            lambda: stage.loss(own, batch).backward(),
             lambda: masked().backward(),
-            lambda: everyone(windows, targets, trials).backward(),
+            lambda: stage.loss(everyone, batch).backward(),
         ],
         given.steps,
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from veravox.batches.training import RECORDED, Batch
 from veravox.models import Checkpoint, DetectorModel, DetectorSpec
 from veravox.tables import Calibration
 from veravox.training import Recipe, Stage, Training
+from veravox.training.stages import parse_stage
 
 TINY = {
     "front_ends": {"log_mel": {"name": "log_mel", "bands": 40}, "log_spectrogram": "log_spectrogram"},
@@ -52,13 +54,32 @@ def tiny_encoder(folder, **changes):
     return encoder
 
 
+TINY_TRAINING = Training(epochs=2, batch_size=16, draws=48, patience=5, learning_rate=2e-3)
+
+
+def tiny_stage(trains: str, **fields) -> Stage:
+    """A stage that trains `experts` or `joint`, with the tiny training where a field is not given."""
+    return parse_stage({"name": trains, "trains": trains, **fields}, TINY_TRAINING.to_dict())
+
+
+def batch_of(windows, targets, trials=None, mask_draws=None) -> Batch:
+    """A batch of recorded windows."""
+    count = len(targets)
+    return Batch(
+        windows,
+        targets,
+        torch.arange(count) if trials is None else trials,
+        torch.zeros(count, 0) if mask_draws is None else mask_draws,
+        torch.full((count,), RECORDED),
+    )
+
+
 def tiny_recipe(**changes) -> Recipe:
     options = {
         "name": "tiny",
         "description": "for tests",
         "detector": tiny_spec(),
-        "training": Training(epochs=2, batch_size=16, draws=48, patience=5, learning_rate=2e-3),
-        "stages": (Stage("experts", "experts"), Stage("joint", "joint", {"epochs": 1, "expert_loss_weight": 0.5})),
+        "stages": (tiny_stage("experts"), tiny_stage("joint", epochs=1, expert_loss_weight=0.5)),
         "augmentation": (
             {"name": "gain", "probability": 0.5},
             {"name": "noise", "probability": 0.5, "min_snr_db": 20.0, "max_snr_db": 30.0},

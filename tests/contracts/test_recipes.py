@@ -19,10 +19,10 @@ from tiny import tiny_encoder
 from veravox.augment import build_chain, build_synthesis
 from veravox.errors import ConfigurationError
 from veravox.models import EXPERTS, DetectorModel, DetectorSpec, read_checkpoint
-from veravox.recipes import RECIPES, recipe
+from veravox.recipes import RECIPES, recipe, sam
 from veravox.scoring import score
 from veravox.tables import read_protocol
-from veravox.training import Recipe, change, fit
+from veravox.training import Recipe, SharpnessAware, change, fit
 
 PRETRAINED = [
     name
@@ -53,7 +53,7 @@ def test_a_recipe_builds_its_detector_and_its_augmentation(name):
 
 def test_a_mele_has_one_expert_for_each_of_its_domains():
     one = RECIPES["mele_enhanced"](["A b", "C"])
-    assert one.stages[0].overrides["domains"] == {"A_b": "A b", "C": "C"}
+    assert one.stages[0].domains == {"A_b": "A b", "C": "C"}
     assert list(one.detector.experts) == ["A_b", "C"]
 
 
@@ -141,11 +141,11 @@ def test_a_recipe_with_a_pretrained_encoder_fine_tunes_it(name, trained, encoder
 @pytest.mark.parametrize("name", ["lcnn", "mele_standard", "mele_enhanced"])
 def test_the_recipes_of_the_first_mixture_paper_have_the_settings_of_its_code(name):
     one = recipe(name)
-    for index, stage in enumerate(one.stages):
-        training = one.stage_training(index)
+    for stage in one.stages:
+        training = stage.training
         assert (training.epochs, training.patience, training.optimiser) == (150, 20, "adamw")
         assert training.learning_rate == training.min_learning_rate == training.weight_decay == 1e-4
-        assert training.batch_size == 64 * len(training.domains or [""])
+        assert training.batch_size == 64 * len(getattr(stage, "domains", None) or [""])
         assert training.label_smoothing == (0.2 if stage.trains == "experts" else 0.0)
         assert (training.loss, training.balance, training.gradient_clip) == ("softmax", ("label",), 0.0)
         assert training.replacement
@@ -154,15 +154,16 @@ def test_the_recipes_of_the_first_mixture_paper_have_the_settings_of_its_code(na
     assert one.policy == "middle"
     assert one.detector.mixing == ("logits" if name == "lcnn" else "probabilities")
     ours = recipe(f"{name}_house")
-    assert ours.training.epochs == 100
-    assert ours.training.loss == ours.detector.mixing == "logits"
+    assert ours.stages[0].training.epochs == 100
+    assert ours.stages[0].training.loss == ours.detector.mixing == "logits"
 
 
 @pytest.mark.parametrize("name", [name for name in PRETRAINED if name not in ("mile_ssl",)])
 def test_self_supervised_recipes_of_the_sharpness_paper_have_the_settings_of_its_code(name):
     one = recipe(name)
-    assert one.training.weight_decay == 1e-5
-    assert (one.training.windows, one.policy, one.training.precision, one.seed) == (
+    training = one.stages[0].training
+    assert training.weight_decay == 1e-5
+    assert (training.windows, one.policy, training.precision, one.seed) == (
         "first",
         "first",
         "float32",
@@ -174,19 +175,33 @@ def test_self_supervised_recipes_of_the_sharpness_paper_have_the_settings_of_its
 def test_the_baselines_of_asvspoof_2021_have_the_settings_of_their_code():
     rawnet2, lcnn_lstm = recipe("rawnet2"), recipe("lcnn_lstm")
     assert rawnet2.detector.experts["rawnet2"].spec.options == {"published": True}
-    assert rawnet2.training.learning_rate == rawnet2.training.min_learning_rate == 1e-4
-    assert (rawnet2.training.windows, rawnet2.policy) == ("first", "first")
-    training = lcnn_lstm.training
+    training = rawnet2.stages[0].training
+    assert training.learning_rate == training.min_learning_rate == 1e-4
+    assert (training.windows, rawnet2.policy) == ("first", "first")
+    training = lcnn_lstm.stages[0].training
     assert (training.optimiser, training.learning_rate, training.halving_epochs) == ("adam", 3e-4, 10)
     assert (training.weight_decay, training.balance, training.patience) == (0.0, (), 50)
 
 
-def test_a_recipe_and_a_detector_of_before_new_fields_are_read_as_they_were():
-    plain = recipe("mile_slim").to_dict()
-    for field in ("loss", "windows", "halving_epochs", "replacement", "drop_last", "tiled_from"):
-        del plain["training"][field]
+def test_recipes_written_before_stages_had_all_their_fields_are_read_as_they_were():
+    """The YAML of an earlier version: shared fields under `training`, what differs in the stages."""
+    plan = recipe("mile_slim")
+    plain = plan.to_dict()
+    shared = {"batch_size": 64, "weight_decay": 0.01, "balance": ["label", "domain"], "domains": {}, "epochs": 30}
+    shared |= {
+        "mixture_loss_weight": 1.0,
+        "expert_loss_weight": 0.0,
+        "gate_learning_rate": None,
+        "sharpness": None,
+    }
+    joint = {"learning_rate": 1e-4, "gate_learning_rate": 1e-3, "expert_loss_weight": 0.5}
+    plain["training"] = shared
+    plain["stages"] = [
+        {"name": "experts", "trains": "experts", "epochs": 18, "patience": 8},
+        {"name": "joint", "trains": "joint", "epochs": 5, "patience": 4, **joint},
+    ]
     del plain["detector"]["mixing"]
-    assert Recipe.parse(plain) == recipe("mile_slim")
+    assert Recipe.parse(plain) == plan
 
 
 CHILD = """
@@ -238,33 +253,38 @@ def test_the_checkpoint_of_every_recipe_scores_bit_equal_in_a_fresh_process(trai
 def test_the_systems_of_the_sharpness_paper_have_its_settings_and_differ_in_the_step_alone(
     name, rho, rates, batch_size
 ):
-    adam, sam = recipe(name), recipe(f"{name}_sam")
-    training = sam.training
-    assert training.sharpness == {"rho": rho}
+    adam, twin = recipe(name), recipe(f"{name}_sam")
+    assert twin == sam(adam, rho)
+    training = twin.stages[0].training
+    assert training.sharpness == SharpnessAware(rho)
     assert (training.learning_rate, training.min_learning_rate) == rates
     assert (training.batch_size, training.epochs, training.optimiser) == (batch_size, 100, "adam")
     assert training.class_weights == (0.1, 0.9)
     assert training.balance == ()
-    assert sam.detector.window_samples == 64600
-    assert [item.get("algorithm") for item in sam.augmentation] == ([] if name.startswith("aasist") else [5])
-    plain = replace(sam, name=adam.name, description=adam.description, training=replace(training, sharpness=None))
-    assert plain == adam
+    assert twin.detector.window_samples == 64600
+    assert [item.get("algorithm") for item in twin.augmentation] == ([] if name.startswith("aasist") else [5])
+    stages = (replace(twin.stages[0], training=replace(training, sharpness=None)),)
+    assert replace(twin, name=adam.name, description=adam.description, stages=stages) == adam
 
 
 @pytest.mark.parametrize(
     ("setting", "options"),
     [
-        ("training.sharpness.length_over=all", {"rho": 0.05, "length_over": "all"}),
-        ("training.sharpness.leave_out=[gate]", {"rho": 0.05, "length_over": "group", "leave_out": ["gate"]}),
-        ("training.sharpness={rho: 0.1, leave_out: [gate, norms]}", {"rho": 0.1, "leave_out": ["gate", "norms"]}),
+        ("training.sharpness.length_over=all", SharpnessAware(0.05)),
+        ("training.sharpness.leave_out=[gate]", SharpnessAware(0.05, length_over="group", leave_out=("gate",))),
+        (
+            "training.sharpness={rho: 0.1, leave_out: [gate, norms]}",
+            SharpnessAware(0.1, leave_out=("gate", "norms")),
+        ),
     ],
 )
 def test_a_mixture_is_perturbed_jointly_expert_by_expert_or_without_its_gate(setting, options, few, tmp_path):
-    assert recipe("mile_slim_sam").training.sharpness == {"rho": 0.05, "length_over": "group"}
+    by_group = SharpnessAware(0.05, length_over="group")
+    assert [stage.training.sharpness for stage in recipe("mile_slim_sam").stages] == [by_group] * 2
     one = change(miniature(recipe("mile_slim_sam")), [setting])
-    assert one.training.sharpness == options
+    assert [stage.training.sharpness for stage in one.stages] == [options] * 2
     joint = replace(one, stages=one.stages[1:])
     trained = fit(joint, *few, tmp_path / "run", workers=0, say=lambda line: None)
-    assert trained.provenance["recipe"]["training"]["sharpness"] == options
+    assert Recipe.parse(trained.provenance["recipe"]).stages[0].training.sharpness == options
     with pytest.raises(ConfigurationError, match="did you mean 'leave_out'"):
         change(one, ["training.sharpness.leave_ot=[gate]"])

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tiny import tiny_recipe
+from tiny import tiny_recipe, tiny_stage
 from veravox.apps.cli import main
 from veravox.models import read_checkpoint
 from veravox.tables import Scores, read_protocol
-from veravox.training import Stage
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +33,7 @@ def run(capsys, *arguments, code=0):
 
 @pytest.fixture
 def recipe_file(tmp_path):
-    recipe = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 2, "draws": 32, "expert_loss_weight": 1.0}),))
+    recipe = tiny_recipe(stages=(tiny_stage("joint", epochs=2, draws=32, expert_loss_weight=1.0),))
     (tmp_path / "tiny.yaml").write_text(recipe.to_yaml())
     return tmp_path / "tiny.yaml"
 
@@ -99,4 +98,4 @@ def test_recipes_and_models_are_listed_and_shown(capsys):
     assert "mile_slim" in run(capsys, "recipe", "list")
     assert "resnet_spectrogram" in run(capsys, "recipe", "show", "mile_slim")
     shown = json.loads(run(capsys, "recipe", "show", "mile_slim", "--json", "--set", "training.epochs=3"))
-    assert shown["training"]["epochs"] == 3
+    assert [stage["epochs"] for stage in shown["stages"]] == [3, 3]

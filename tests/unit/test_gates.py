@@ -79,15 +79,17 @@ def test_domains_are_alike_by_the_weight_that_they_share():
     assert similarity(rows)["matrix"] == [[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, 1]]
 
 
-def test_use_along_an_utterance_reads_short_and_long_ones_alike():
+def test_weights_over_time_of_an_utterance_reads_short_and_long_ones_alike():
     def predictions(weights):
         return Prediction(0, "", gate_weights=np.array(weights))
 
-    turning = judged([[1.0, 0.0], [0.0, 1.0]])
-    along, spread = weights_over_time([turning, judged([[0.5, 0.5]]), judged([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)])
+    turning = predictions([[1.0, 0.0], [0.0, 1.0]])
+    along, spread = weights_over_time(
+        [turning, predictions([[0.5, 0.5]]), predictions([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4)]
+    )
     assert along == [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
     assert spread == [0.5, 0.5]
-    assert weights_over_time([judged([[0.5, 0.5]])]) == (None, None)
+    assert weights_over_time([predictions([[0.5, 0.5]])]) == (None, None)
 
 
 @pytest.fixture

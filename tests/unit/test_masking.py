@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from tiny import tiny_recipe, tiny_spec
+from tiny import batch_of, tiny_recipe, tiny_spec, tiny_stage
 from veravox.audio import window_policy
 from veravox.batches import Draw, TrainingWindows
 from veravox.errors import ConfigurationError
 from veravox.models import DetectorModel
 from veravox.tables import read_protocol
-from veravox.training import Processes, Stage, Training, change
+from veravox.training import Processes, change
 from veravox.training.division import Division
 from veravox.training.masking import FeatureMasks
-from veravox.training.objective import Objective
 
 
 @pytest.fixture
@@ -105,10 +104,10 @@ def test_the_probability_follows_its_curriculum_over_all_stages(protocol):
     assert 0.2 < share(2, 0) < 0.8
     assert share(1_000_000, 5) == 1  # the first epoch of the second stage
     recipe = tiny_recipe()
-    assert [recipe.first_epoch(index) for index in range(2)] == [0, recipe.stage_training(0).epochs]
+    assert [recipe.first_epoch(index) for index in range(2)] == [0, recipe.stages[0].training.epochs]
 
 
-@pytest.mark.parametrize("stage", [Stage("joint", "joint"), Stage("experts", "experts")])
+@pytest.mark.parametrize("stage", [tiny_stage("joint"), tiny_stage("experts")])
 @pytest.mark.parametrize("owned", [False, True])
 def test_a_batch_that_comes_again_is_masked_alike(stage, owned, protocol):
     torch.manual_seed(0)
@@ -116,17 +115,16 @@ def test_a_batch_that_comes_again_is_masked_alike(stage, owned, protocol):
     masks = FeatureMasks({"max_frequency_bins": 20}, detector.spec)
     owners = np.arange(8)[:, None] % 2 == np.arange(2)
     division = Division(protocol, (), owners if owned and stage.trains == "experts" else None)
-    objective = Objective(detector, stage, Training(), division, Processes(), torch.device("cpu"), masks)
-    batch = (torch.randn(8, 8000), torch.arange(8) % 2 * 1.0, torch.arange(8))
+    learner = stage.learner(detector, division, Processes(), torch.device("cpu"), masks)
+    windows, targets = torch.randn(8, 8000), torch.arange(8) % 2 * 1.0
 
-    def loss(*numbers):
+    def loss(draws):
         torch.manual_seed(1)  # of dropout
-        return objective(*batch, *numbers).item()
+        return stage.loss(learner, batch_of(windows, targets, mask_draws=draws)).item()
 
     first, again, other = (loss(numbers_for(masks, 8, seed)) for seed in (0, 0, 1))
     assert first == again
-    assert loss() == loss(torch.zeros(8, masks.mask_draws))
-    assert len({first, other, loss()}) == 3
+    assert len({first, other, loss(torch.zeros(8, masks.mask_draws))}) == 3
 
 
 def test_an_experts_own_windows_are_judged_whole_where_windows_are_cut_into_segments(protocol):
@@ -136,8 +134,6 @@ def test_an_experts_own_windows_are_judged_whole_where_windows_are_cut_into_segm
     windows = torch.randn(6, 8000)
     owned = torch.ones(6, 2, dtype=torch.bool)
     division = Division(protocol, (), owned.numpy())
-    objective = Objective(
-        detector, Stage("experts", "experts"), Training(), division, Processes(), torch.device("cpu")
-    )
-    logits, _ = objective.model(windows, owned, None)
+    learner = tiny_stage("experts").learner(detector, division, Processes(), torch.device("cpu"))
+    logits, _ = learner.network(windows, owned, None)
     assert torch.allclose(logits, detector(windows).expert_logits, atol=1e-5)

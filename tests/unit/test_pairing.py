@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 import torch
 
-from tiny import tiny_recipe
+from tiny import tiny_recipe, tiny_stage
 from veravox.audio import window_policy
 from veravox.augment.synthesis.copies import SpoofedCopy
 from veravox.batches import Draw, EpochSampler, Pairing, TrainingWindows
 from veravox.batches.training import COPIED, MIN_SPOOF_S, RECORDED, SPLICED
 from veravox.errors import AugmentationError, ConfigurationError
 from veravox.tables import Protocol, read_protocol
-from veravox.training import Stage, change, fit
+from veravox.training import change, fit
 
 RATE_HZ = 16000
 LPC = [{"name": "lpc", "probability": 1.0}]
@@ -212,7 +212,7 @@ def test_a_wrong_entry_is_refused_when_the_recipe_is_read(setting, message):
 def test_the_records_of_an_epoch_count_the_labels_that_the_loss_saw(tmp_path, train, samples):
     dev = read_protocol(samples / "protocol.csv").where(split="dev")
     dev = dev.with_frame(dev.frame.group_by("label", maintain_order=True).head(3))
-    stages = (Stage("experts", "experts", {"epochs": 2, "draws": 32, "domains": {"mel": "*", "linear": "*"}}),)
+    stages = (tiny_stage("experts", epochs=2, draws=32, domains={"mel": "*", "linear": "*"}),)
     recipe = replace(
         tiny_recipe(stages=stages),
         synthesis=({"name": "lpc", "probability": {0: 0.0, 1: 1.0}},),

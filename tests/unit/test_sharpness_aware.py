@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import itertools
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from textbook import TextbookSAM, double_batch, in_one_of_two, mixture_loss_of, tiny_detector
 from veravox.errors import ConfigurationError, TrainingError
@@ -415,6 +417,48 @@ def test_under_autocast_around_the_step_the_second_pass_sees_moved_weights():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         sharpness_aware_step(optimizer, loss, 5.0)
     assert not torch.equal(seen[0], seen[1])
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("reentrant", [None, False, True])
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_under_gradient_checkpointing_weights_and_statistics_are_those_without(reentrant, known, micro_batches):
+    def run(reentrant):
+        model, inputs = noisy()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        def loss(part):
+            if reentrant is None:
+                return model(part).square().mean()
+            return checkpoint(model, part.clone().requires_grad_(), use_reentrant=reentrant).square().mean()
+
+        torch.manual_seed(1)
+        for _ in range(3):
+            parts = [functools.partial(loss, part) for part in inputs.chunk(micro_batches)]
+            sharpness_aware_step(optimizer, parts, 0.05, model=model if known else None)
+        return weights_of(model)
+
+    plain = run(None)
+    assert plain["body.1.num_batches_tracked"] == 3 * micro_batches
+    assert_same(plain, run(reentrant))
+
+
+def test_the_second_pass_may_draw_its_noise_anew():
+    def masks(noise):
+        torch.manual_seed(0)
+        weight, seen = nn.Parameter(torch.ones(64)), []
+
+        def loss():
+            seen.append(torch.rand(64) > 0.5)
+            return (weight * seen[-1]).square().sum()
+
+        sharpness_aware_step(torch.optim.SGD([weight], lr=0.1), loss, 0.1, noise=noise)
+        return seen
+
+    torch.manual_seed(0)
+    drawn = [torch.rand(64) > 0.5, torch.rand(64) > 0.5]
+    assert all(torch.equal(one, other) for one, other in zip(masks("redrawn"), drawn, strict=True))
+    assert torch.equal(*masks("replayed"))
 
 
 @pytest.mark.parametrize(

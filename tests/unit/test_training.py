@@ -7,26 +7,24 @@ import os
 import signal
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from tiny import tiny_encoder, tiny_recipe
+from tiny import tiny_encoder, tiny_recipe, tiny_stage
 from veravox.batches import EpochSampler
 from veravox.errors import ConfigurationError, TrainingError, VeravoxError
 from veravox.models import DetectorSpec, read_checkpoint
 from veravox.tables import Protocol, read_protocol
-from veravox.training import Recipe, Stage, Training, change, fit, read_recipe, smoothed_cross_entropy
+from veravox.training import Processes, Recipe, Training, change, fit, read_recipe, smoothed_cross_entropy
 from veravox.training.calibrate import training_limits
-from veravox.training.losses import probability_difference
-from veravox.training.objective import Objective
-from veravox.training.processes import Processes
+from veravox.training.loop import rate_at
+from veravox.training.losses import probability_difference, trial_weights
+from veravox.training.run import Position
+from veravox.training.sharpness.options import SharpnessAware
 from veravox.training.state import read_state, write_state
-from veravox.training.steps import Steps
 
 
 @pytest.fixture
@@ -89,7 +87,7 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path, data, stop_a
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a single core
 def test_workers_change_no_weight(tmp_path, data):
     recipe = tiny_recipe(
-        stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),),
+        stages=(tiny_stage("joint", epochs=1, draws=16),),
         synthesis=({"name": "lpc", "probability": 0.5},),
         splice_probability=0.5,
         spec_augment={"probability": 0.5},
@@ -115,14 +113,12 @@ def test_eval_trials_and_shared_trials_are_refused(tmp_path, data, samples):
 
 
 def test_a_folder_with_a_run_is_not_overwritten_and_another_recipe_does_not_resume_it(tmp_path, data):
-    recipe = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),))
+    recipe = tiny_recipe(stages=(tiny_stage("joint", epochs=1, draws=16),))
     fit(recipe, *data, tmp_path / "run", workers=0, say=lambda line: None)
     with pytest.raises(TrainingError, match="already holds a run"):
         fit(recipe, *data, tmp_path / "run", workers=0)
     with pytest.raises(TrainingError, match="another recipe or other data"):
         fit(change(recipe, ["seed=5"]), *data, tmp_path / "run", workers=0, resume=True)
-    with pytest.raises(TrainingError, match="nothing to resume"):
-        fit(recipe, *data, tmp_path / "other", workers=0, resume=True)
     (tmp_path / "kept").mkdir()
     (tmp_path / "run" / "detector.safetensors").rename(tmp_path / "kept" / "detector.safetensors")
     with pytest.raises(TrainingError, match="already holds a detector"):
@@ -133,7 +129,7 @@ def test_a_run_that_failed_in_its_first_epoch_is_started_again(tmp_path, data):
     train, dev = data
     paths = train.frame["path"].to_list()
     gone = train.with_frame(train.frame.with_columns(path=pl.Series([f"{path}.gone" for path in paths])))
-    recipe = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),))
+    recipe = tiny_recipe(stages=(tiny_stage("joint", epochs=1, draws=16),))
     with pytest.raises(VeravoxError, match="gone"):
         fit(recipe, gone, dev, tmp_path / "run", workers=0, say=lambda line: None)
     fit(recipe, train, dev, tmp_path / "run", workers=0, say=lambda line: None)
@@ -143,8 +139,8 @@ def test_a_run_that_failed_in_its_first_epoch_is_started_again(tmp_path, data):
 
 
 def test_frozen_parts_keep_their_weights_and_their_statistics(tmp_path, data):
-    first = (Stage("experts", "experts", {"epochs": 1, "draws": 32}),)
-    gate = Stage("joint", "joint", {"epochs": 1, "draws": 32, "freeze": ["experts"]})
+    first = (tiny_stage("experts", epochs=1, draws=32),)
+    gate = tiny_stage("joint", epochs=1, draws=32, freeze=["experts"])
     fit(tiny_recipe(stages=first), *data, tmp_path / "a", workers=0, say=lambda line: None)
     fit(tiny_recipe(stages=(*first, gate)), *data, tmp_path / "b", workers=0, say=lambda line: None)
     before, after = weights_of(tmp_path / "a"), weights_of(tmp_path / "b")
@@ -218,15 +214,8 @@ def test_the_loss_on_softmax_outputs_is_a_cross_entropy_after_a_second_softmax()
 
 
 def test_the_rate_is_halved_every_so_many_epochs():
-    steps = Steps.__new__(Steps)
-    steps.training = Training(learning_rate=3e-4, halving_epochs=10)
-    steps.groups, steps.sampler = {"all": ([], 3e-4)}, [None] * 7
-    steps.optimiser = SimpleNamespace(param_groups=[{}])
-    rates = []
-    for epoch in (0, 9, 10, 25):
-        steps.run = SimpleNamespace(position={"epoch": epoch, "batch": 3})
-        steps._schedule()
-        rates.append(steps.optimiser.param_groups[0]["lr"])
+    training = Training(learning_rate=3e-4, halving_epochs=10)
+    rates = [rate_at(training, 3e-4, Position(epoch=epoch, batch=3), 7) for epoch in (0, 9, 10, 25)]
     assert rates == pytest.approx([3e-4, 3e-4, 1.5e-4, 0.75e-4])
     with pytest.raises(ConfigurationError, match="halving_epochs must be at least 1"):
         Training(halving_epochs=0)
@@ -235,12 +224,9 @@ def test_the_rate_is_halved_every_so_many_epochs():
 def test_class_weights_make_it_the_weighted_cross_entropy_of_torch():
     generator = torch.Generator().manual_seed(0)
     logits, targets = torch.randn(6, generator=generator), torch.tensor([0.0, 0, 0, 0, 1, 1])
-    training = Training(class_weights=(0.1, 0.9), label_smoothing=0.0)
-    objective = Objective.__new__(Objective)
-    objective.training, objective.processes = training, Processes()
     both = torch.stack([torch.zeros(6), logits], dim=1)
     expected = torch.nn.functional.cross_entropy(both, targets.long(), weight=torch.tensor([0.1, 0.9]))
-    weights = objective._trial_weights(targets)
+    weights = Processes().normalised(trial_weights(targets, (0.1, 0.9)))
     torch.testing.assert_close(smoothed_cross_entropy(logits, targets, 0.0, weights), expected)
     torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
     with pytest.raises(ConfigurationError, match="two positive numbers"):
@@ -288,23 +274,23 @@ def test_a_misspelt_setting_is_answered_with_the_nearest_word(setting, message):
 
 def test_settings_change_all_stages_or_one():
     recipe = change(tiny_recipe(), ["training.epochs=7", "seed=3", "detector.gate=concat"])
-    assert [recipe.stage_training(index).epochs for index in range(2)] == [7, 7]
+    assert [recipe.stages[index].training.epochs for index in range(2)] == [7, 7]
     assert recipe.detector.gate.name == "concat"
     one = change(tiny_recipe(), ["stages.joint.epochs=4"])
-    assert [one.stage_training(index).epochs for index in range(2)] == [2, 4]
+    assert [one.stages[index].training.epochs for index in range(2)] == [2, 4]
 
 
 def test_numbers_may_be_written_as_people_write_them_and_open_fields_one_by_one(tmp_path):
     recipe = change(tiny_recipe(), ["training.learning_rate=1e-4", "training.learning_rates.gate=2E-3"])
-    assert recipe.training.learning_rate == 1e-4
-    assert recipe.training.learning_rates == {"gate": 2e-3}
+    assert recipe.stages[0].training.learning_rate == 1e-4
+    assert recipe.stages[1].training.learning_rates == {"gate": 2e-3}
     (tmp_path / "r.yaml").write_text(recipe.to_yaml().replace("weight_decay: 0.0001", "weight_decay: 5e-4"))
-    assert read_recipe(tmp_path / "r.yaml").training.weight_decay == 5e-4
+    assert read_recipe(tmp_path / "r.yaml").stages[0].training.weight_decay == 5e-4
     sharp = change(tiny_recipe(), ["training.sharpness.rho=0.1", "stages.joint.sharpness.every=2"])
-    assert sharp.stage_training(0).sharpness == {"rho": 0.1}
-    assert sharp.stage_training(1).sharpness == {"rho": 0.1, "every": 2}
+    assert sharp.stages[0].training.sharpness == SharpnessAware(0.1)
+    assert sharp.stages[1].training.sharpness == SharpnessAware(0.1, every=2)
     both = change(sharp, ["training.sharpness.rho=0.2"])
-    assert [both.stage_training(index).sharpness["rho"] for index in range(2)] == [0.2, 0.2]
+    assert [both.stages[index].training.sharpness.rho for index in range(2)] == [0.2, 0.2]
 
 
 @pytest.mark.parametrize(
@@ -341,11 +327,11 @@ def test_a_recipe_survives_yaml(tmp_path):
 @pytest.mark.parametrize("sharpness", [{"rho": 0.05, "length_over": "group"}, {"method": "looksam", "every": 3}])
 def test_a_sharpness_aware_run_resumes_to_the_bit_and_differs_from_a_plain_one(tmp_path, data, sharpness):
     stages = (
-        Stage("experts", "experts", {"epochs": 1}),
-        Stage("joint", "joint", {"epochs": 1, "freeze": ["mel"]}),
+        tiny_stage("experts", epochs=1),
+        tiny_stage("joint", epochs=1, freeze=["mel"]),
     )
     plain = tiny_recipe(stages=stages, spec_augment={"max_frequency_bins": 8})
-    recipe = replace(plain, training=replace(plain.training, sharpness=sharpness))
+    recipe = change(plain, [f"training.sharpness={json.dumps(sharpness)}"])
     fit(recipe, *data, tmp_path / "whole", workers=0, say=lambda line: None)
     fit(plain, *data, tmp_path / "plain", workers=0, say=lambda line: None)
     steps = Counter()
@@ -375,10 +361,8 @@ def test_a_fine_tuned_encoder_that_masks_and_drops_layers_repeats_and_resumes_to
         "experts": {"linear": {"front_end": "pretrained", "name": "ssl"}},
         "window_s": 0.5,
     }
-    training = Training(epochs=2, batch_size=8, draws=16, learning_rate=1e-3, sharpness={"rho": 0.05})
-    recipe = tiny_recipe(
-        detector=DetectorSpec.parse(spec), training=training, stages=(Stage("joint", "joint"),), augmentation=()
-    )
+    joint = tiny_stage("joint", batch_size=8, draws=16, learning_rate=1e-3, sharpness={"rho": 0.05})
+    recipe = tiny_recipe(detector=DetectorSpec.parse(spec), stages=(joint,), augmentation=())
     few = [part.with_frame(part.frame.head(60).tail(16)) for part in data[:1]] + [data[1]]
     fit(recipe, *few, tmp_path / "whole", workers=0, say=lambda line: None)
     np.random.seed(5)  # noqa: NPY002 (what came before does not count)

@@ -12,16 +12,16 @@ import polars as pl
 import pytest
 import torch
 
-from tiny import tiny_recipe
+from tiny import tiny_recipe, tiny_stage
 from veravox.apps.cli import main
 from veravox.apps.commands.train import parse_seeds
 from veravox.errors import ConfigurationError, TrainingError
 from veravox.files import write_text
 from veravox.models import read_checkpoint
 from veravox.tables import read_protocol
-from veravox.training import Stage, change, fit, fit_seeds
+from veravox.training import change, fit, fit_seeds
 
-RECIPE = tiny_recipe(stages=(Stage("joint", "joint", {"epochs": 1, "draws": 16}),), augmentation=())
+RECIPE = tiny_recipe(stages=(tiny_stage("joint", epochs=1, draws=16),), augmentation=())
 
 
 @pytest.fixture

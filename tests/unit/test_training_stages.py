@@ -13,19 +13,19 @@ import polars as pl
 import pytest
 import torch
 
-from tiny import tiny_recipe, tiny_spec
+from tiny import batch_of, tiny_recipe, tiny_spec, tiny_stage
 from veravox.batches import EpochSampler
 from veravox.batches.training import Batch
 from veravox.errors import ConfigurationError, TrainingError
 from veravox.models import DetectorModel, read_checkpoint
 from veravox.tables import Protocol, read_protocol
-from veravox.training import Processes, Stage, Training, fit
-from veravox.training.division import PARTITION_COLUMN, Division, divide
-from veravox.training.loop import TrainingRun
+from veravox.training import Processes, SharpnessStep, Stage, fit
+from veravox.training.division import PARTITION_COLUMN, Division
+from veravox.training.learner import Learner
 from veravox.training.losses import expert_losses, gate_entropy, masked_expert_losses
-from veravox.training.objective import Objective
 from veravox.training.parts import parameter_groups
-from veravox.training.sharpness_aware import SharpnessAware
+from veravox.training.run import Position, TrainingRun
+from veravox.training.sharpness.options import SharpnessAware
 
 DOMAINS = {"mel": "signal-vocoder", "linear": "classic-tts"}
 
@@ -56,23 +56,28 @@ def labelled(domains: list[str], each: int = 6) -> Protocol:
     return Protocol.from_rows(rows)
 
 
-def experts_stage(**overrides) -> Stage:
-    return Stage("experts", "experts", overrides)
+def experts_stage(**fields) -> Stage:
+    return tiny_stage("experts", **{"precision": "float32", **fields})
 
 
-def training(**options) -> Training:
-    return Training(precision="float32", **options)
+def joint_stage(**fields) -> Stage:
+    return tiny_stage("joint", **{"precision": "float32", **fields})
+
+
+def learner_of(detector: DetectorModel, stage: Stage, owned=None) -> Learner:
+    parameter_groups(detector, stage)
+    return stage.learner(detector, Division(labelled(["a"]), (), owned), Processes(), torch.device("cpu"))
 
 
 def test_domains_give_each_expert_its_own_trials_and_leave_the_others_out():
     protocol = labelled(["a", "b", "c"])
-    division = divide(experts_stage(), training(domains={"x": "a", "y": "c"}), ["x", "y"], protocol, protocol, 0)
+    division = experts_stage(domains={"x": "a", "y": "c"}).divide(["x", "y"], protocol, protocol, 0)
     domains = division.train.frame["domain"].to_list()
     assert set(domains) == {"a", "c"}
     assert division.owned.tolist() == [[domain == "a", domain == "c"] for domain in domains]
     assert division.balance == ("label", "domain")
     assert protocol.frame.filter(pl.Series(division.dev["x"]))["domain"].unique().to_list() == ["a"]
-    everything = divide(experts_stage(), training(domains={"x": "*", "y": "a"}), ["x", "y"], protocol, protocol, 0)
+    everything = experts_stage(domains={"x": "*", "y": "a"}).divide(["x", "y"], protocol, protocol, 0)
     assert everything.owned[:, 0].all()
     assert len(everything.train) == len(protocol)
 
@@ -80,16 +85,16 @@ def test_domains_give_each_expert_its_own_trials_and_leave_the_others_out():
 def test_every_batch_of_a_domain_stage_holds_as_much_for_each_expert():
     protocol = labelled(["a", "b", "c", "d"])
     experts = ["w", "x", "y", "z"]
-    options = training(domains=dict(zip(experts, "abcd", strict=True)))
-    division = divide(experts_stage(), options, experts, protocol, protocol, 0)
+    stage = experts_stage(domains=dict(zip(experts, "abcd", strict=True)))
+    division = stage.divide(experts, protocol, protocol, 0)
     for batch in EpochSampler(division.train, division.balance, 48, 16, seed=3):
         assert division.owned[[draw.trial for draw in batch]].sum(axis=0).tolist() == [4, 4, 4, 4]
 
 
 def test_a_partition_gives_every_trial_to_one_expert_evenly_and_by_the_seed():
     protocol = labelled(["a", "b"])
-    plan = training(partition=True, balance=("label", "domain"))
-    divisions = [divide(experts_stage(), plan, ["x", "y", "z"], protocol, protocol, seed) for seed in (1, 1, 2)]
+    stage = experts_stage(partition=True, balance=("label", "domain"))
+    divisions = [stage.divide(["x", "y", "z"], protocol, protocol, seed) for seed in (1, 1, 2)]
     first, same, other = (division.owned for division in divisions)
     assert (first.sum(axis=1) == 1).all()
     assert first.sum(axis=0).tolist() == [8, 8, 8]
@@ -97,7 +102,7 @@ def test_a_partition_gives_every_trial_to_one_expert_evenly_and_by_the_seed():
     assert counts.to_list() == [2] * 12
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
-    held = divide(experts_stage(), training(partition=True, freeze=("y",)), ["x", "y", "z"], protocol, protocol, 1)
+    held = experts_stage(partition=True, freeze=("y",)).divide(["x", "y", "z"], protocol, protocol, 1)
     assert held.owned.sum(axis=0).tolist() == [12, 0, 12]
 
 
@@ -117,14 +122,14 @@ def test_an_expert_without_trials_of_both_classes_is_an_error_before_anything_is
     train, dev = data
     domain = pl.when(pl.col("utterance_id") == train.where(label="spoof").utterance_ids[0]).then(pl.lit("half"))
     train = train.with_frame(train.frame.with_columns(domain.otherwise(pl.col("domain")).alias("domain")))
-    recipe = tiny_recipe(stages=(Stage("joint", "joint"), experts_stage(domains=domains)))
+    recipe = tiny_recipe(stages=(tiny_stage("joint"), experts_stage(domains=domains)))
     with pytest.raises(TrainingError, match=message):
         fit(recipe, train, dev, tmp_path / "run", workers=0)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("trains", "overrides", "message"),
+    ("trains", "fields", "message"),
     [
         ("joint", {"freeze": ["mle"]}, "no part 'mle'; did you mean 'mel'"),
         ("joint", {"learning_rates": {"gte": 1e-3}}, "no part 'gte'; did you mean 'gate'"),
@@ -137,22 +142,18 @@ def test_an_expert_without_trials_of_both_classes_is_an_error_before_anything_is
         ("experts", {"domains": {"mel": "a", "linear": "b"}, "partition": True}, "not both"),
     ],
 )
-def test_a_stage_that_makes_no_sense_is_refused_when_the_recipe_is_read(trains, overrides, message):
+def test_a_stage_that_makes_no_sense_is_refused_when_the_recipe_is_read(trains, fields, message):
     with pytest.raises(ConfigurationError, match=message):
-        tiny_recipe(stages=(Stage("one", trains, overrides),))
+        tiny_recipe(stages=(tiny_stage(trains, **fields),))
 
 
-def gradients(stage: Stage, owned=None, windows: int = 8, **options) -> dict[str, float]:
+def gradients(stage: Stage, owned=None, windows: int = 8) -> dict[str, float]:
     """The size of each part's gradient for one batch."""
     torch.manual_seed(0)
     detector = DetectorModel(tiny_spec())
-    plan = training(**options)
-    parameter_groups(detector, stage, plan)
-    division = Division(labelled(["a"]), ("label",), owned)
-    objective = Objective(detector, stage, plan, division, Processes(), torch.device("cpu"))
     targets = torch.arange(windows) % 2 * 1.0
-    objective(torch.randn(windows, detector.spec.window_samples), targets, torch.arange(windows)).backward()
-    objective.close()
+    with learner_of(detector, stage, owned) as learner:
+        stage.loss(learner, batch_of(torch.randn(windows, detector.spec.window_samples), targets)).backward()
     parts = {
         **dict(detector.mixture.experts),
         "gate": detector.mixture.gate,
@@ -182,12 +183,9 @@ def test_an_expert_learns_from_its_own_windows_as_if_there_were_no_others():
     for chosen in (slice(0, 8), slice(0, 4)):
         torch.manual_seed(0)
         detector = DetectorModel(tiny_spec())
-        plan, stage = training(), experts_stage()
-        parameter_groups(detector, stage, plan)
-        objective = Objective(
-            detector, stage, plan, Division(labelled(["a"]), (), owned), Processes(), torch.device("cpu")
-        )
-        objective(windows[chosen], targets[chosen], torch.arange(8)[chosen]).backward()
+        stage = experts_stage()
+        batch = batch_of(windows[chosen], targets[chosen], torch.arange(8)[chosen])
+        stage.loss(learner_of(detector, stage, owned), batch).backward()
         expert = detector.mixture.experts["mel"]
         results.append([*(one.grad for one in expert.parameters()), *expert.buffers()])
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*results, strict=True))
@@ -204,13 +202,12 @@ def test_own_losses_of_all_windows_are_the_experts_losses():
 
 
 def test_with_one_loss_per_expert_the_mixtures_loss_teaches_the_gate_alone():
-    joint = Stage("joint", "joint")
-    shared = gradients(joint)
+    shared = gradients(joint_stage())
     assert all(shared[name] > 0 for name in ("mel", "linear", "gate", "projections"))
-    frozen = gradients(joint, mixture_loss_weight=0.0, freeze=("experts",))
+    frozen = gradients(joint_stage(mixture_loss_weight=0.0, freeze=("experts",)))
     assert frozen["gate"] > 0
-    own = gradients(joint, mixture_loss_weight=0.0, expert_loss_weight=1.0)
-    both = gradients(joint, mixture_loss_weight=0.0, expert_loss_weight=2.0)
+    own = gradients(joint_stage(mixture_loss_weight=0.0, expert_loss_weight=1.0))
+    both = gradients(joint_stage(mixture_loss_weight=0.0, expert_loss_weight=2.0))
     assert own["projections"] > 0
     for expert in ("mel", "linear"):
         assert both[expert] == pytest.approx(2 * own[expert], rel=1e-4)
@@ -218,10 +215,9 @@ def test_with_one_loss_per_expert_the_mixtures_loss_teaches_the_gate_alone():
 
 
 def test_gate_terms_act_on_the_gate():
-    joint = Stage("joint", "joint")
-    plain = gradients(joint)
-    assert gradients(joint, gate_entropy_weight=1.0)["gate"] != pytest.approx(plain["gate"])
-    assert gradients(joint, load_balance_weight=1.0)["gate"] != pytest.approx(plain["gate"])
+    plain = gradients(joint_stage())
+    assert gradients(joint_stage(gate_entropy_weight=1.0))["gate"] != pytest.approx(plain["gate"])
+    assert gradients(joint_stage(load_balance_weight=1.0))["gate"] != pytest.approx(plain["gate"])
     assert float(gate_entropy(torch.zeros(3, 4))) == pytest.approx(math.log(4))
     assert float(gate_entropy(torch.tensor([[50.0, 0.0]]))) == pytest.approx(0.0, abs=1e-6)
 
@@ -237,20 +233,19 @@ def test_gate_terms_act_on_the_gate():
 )
 def test_a_stage_runs_the_chosen_experts_alone_unless_its_losses_need_all_and_says_so(options, trains, said):
     detector = DetectorModel(tiny_spec(gate="features_conv", router="top_k"))
-    stage, plan = Stage("one", trains), training(**options)
-    parameter_groups(detector, stage, plan)
-    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Processes(), torch.device("cpu"))
-    assert said is None if objective.routing is None else said in objective.routing
+    stage = tiny_stage(trains, precision="float32", **options)
+    learner, routing = learner_of(detector, stage), stage.routing(detector, masked=False)
+    assert said is None if routing is None else said in routing
     runs = dict.fromkeys(detector.mixture.experts, 0)
     for name, expert in detector.mixture.experts.items():
         expert.register_forward_hook(
             lambda _, inputs, __, name=name: runs.update({name: runs[name] + len(inputs[0])})
         )
     torch.manual_seed(0)
-    loss = objective(torch.randn(8, detector.spec.window_samples), torch.arange(8) % 2 * 1.0, torch.arange(8))
-    loss.backward()
+    batch = batch_of(torch.randn(8, detector.spec.window_samples), torch.arange(8) % 2 * 1.0)
+    stage.loss(learner, batch).backward()
     assert sum(runs.values()) == (8 if said == "experts that are not chosen are not run" else 16)
-    objective.close()
+    learner.close()
     assert not detector.runs_all
 
 
@@ -258,8 +253,8 @@ def test_a_stage_runs_the_chosen_experts_alone_unless_its_losses_need_all_and_sa
 @pytest.mark.parametrize("trains", ["experts", "joint"])
 def test_the_loss_on_softmax_outputs_reaches_experts_and_mixture(trains, mixing):
     detector = DetectorModel(tiny_spec(mixing=mixing)).eval()
-    stage, plan = Stage("one", trains), training(loss="softmax", label_smoothing=0.2)
-    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Processes(), torch.device("cpu"))
+    stage = tiny_stage(trains, precision="float32", loss="softmax", label_smoothing=0.2)
+    learner = learner_of(detector, stage)
     torch.manual_seed(0)
     windows, targets = torch.randn(6, detector.spec.window_samples), torch.tensor([1.0, 0, 1, 0, 1, 0])
     output = detector(windows)
@@ -269,18 +264,17 @@ def test_the_loss_on_softmax_outputs_reaches_experts_and_mixture(trains, mixing)
         difference = column if trains == "joint" and mixing == "probabilities" else 2 * column.sigmoid() - 1
         classes = torch.stack([-difference / 2, difference / 2], dim=1)
         expected += torch.nn.functional.cross_entropy(classes, targets.long(), label_smoothing=0.2)
-    torch.testing.assert_close(objective(windows, targets, torch.arange(6)), expected)
+    torch.testing.assert_close(stage.loss(learner, batch_of(windows, targets)), expected)
 
 
 @pytest.mark.parametrize("trains", ["experts", "joint"])
 def test_a_window_that_is_left_over_alone_is_learned_from(trains):
     experts = {"lcnn": {"front_end": "log_mel", "name": "lcnn", "width": 0.1}}
     detector = DetectorModel(tiny_spec(experts=experts, gate="embedding_fc")).train()
-    stage, plan = Stage("one", trains), training()
-    parameter_groups(detector, stage, plan)
-    objective = Objective(detector, stage, plan, Division(labelled(["a"]), ()), Processes(), torch.device("cpu"))
+    stage = tiny_stage(trains, precision="float32")
+    learner = learner_of(detector, stage)
     before = {name: buffer.clone() for name, buffer in detector.named_buffers()}
-    loss = objective(torch.randn(1, detector.spec.window_samples), torch.ones(1), torch.zeros(1, dtype=torch.long))
+    loss = stage.loss(learner, batch_of(torch.randn(1, detector.spec.window_samples), torch.ones(1)))
     loss.backward()
     assert torch.isfinite(loss)
     assert all(one.grad is not None for one in detector.mixture.experts["lcnn"].parameters())
@@ -290,17 +284,17 @@ def test_a_window_that_is_left_over_alone_is_learned_from(trains):
 
 def test_skipped_steps_are_no_part_of_the_epochs_loss_and_an_epoch_of_them_ends_the_run():
     run = TrainingRun.__new__(TrainingRun)
-    run.sums, run.position = [0.0] * 6, {"epoch": 0}
+    run.sums, run.position = [0.0] * 6, Position()
     batch = Batch(*(torch.ones(4) for _ in Batch._fields))
-    run.count(math.nan, batch)
+    run.count_step(math.nan, batch)
     with pytest.raises(TrainingError, match="no step of epoch 1 had a finite loss"):
-        run._choose(experts_stage(), training())
-    run.count(0.5, batch)
+        run.finish_epoch(experts_stage(), None)
+    run.count_step(0.5, batch)
     assert run.sums[:2] == [2.0, 4.0]
 
 
 def test_a_stage_that_could_not_begin_is_refused_before_the_first_one(tmp_path, data):
-    frozen = Stage("joint", "joint", {"freeze": ["experts", "gate", "front_ends"]})
+    frozen = tiny_stage("joint", freeze=["experts", "gate", "front_ends"])
     with pytest.raises(TrainingError, match="stage 'joint' has nothing to train"):
         fit(tiny_recipe(stages=(experts_stage(), frozen)), *data, tmp_path / "run", workers=0)
     few = tiny_recipe(stages=(experts_stage(batch_size=2),))
@@ -311,11 +305,7 @@ def test_a_stage_that_could_not_begin_is_refused_before_the_first_one(tmp_path, 
 
 def test_a_sparse_router_under_a_gate_that_sees_embeddings_says_that_all_are_run():
     detector = DetectorModel(tiny_spec(router="top_k"))
-    division = Division(labelled(["a"]), ())
-    objective = Objective(
-        detector, Stage("joint", "joint"), training(), division, Processes(), torch.device("cpu")
-    )
-    assert "but all are run: the gate sees their embeddings" in objective.routing
+    assert "but all are run: the gate sees their embeddings" in joint_stage().routing(detector, masked=False)
 
 
 def test_the_second_pass_of_a_sharpness_aware_step_runs_the_experts_that_the_first_chose():
@@ -325,8 +315,10 @@ def test_the_second_pass_of_a_sharpness_aware_step_runs_the_experts_that_the_fir
     detector.mixture.router.register_forward_hook(lambda _, __, weights: chosen.append(weights.detach() > 0))
     optimiser = torch.optim.AdamW(detector.parameters(), lr=1e-3)
     windows = torch.randn(8, detector.spec.window_samples)
-    sharp = SharpnessAware(rho=20.0)
-    sharp.step(optimiser, lambda: detector(windows).logits.square().sum(), model=detector)
+    step = SharpnessStep(
+        SharpnessAware(rho=20.0), optimiser, lambda: detector(windows).logits.square().sum(), model=detector
+    )
+    step.run()
     first, second = chosen
     assert torch.equal(first, second)
     assert not torch.equal(
@@ -336,20 +328,19 @@ def test_the_second_pass_of_a_sharpness_aware_step_runs_the_experts_that_the_fir
 
 def test_each_part_has_its_own_rate_and_a_part_of_an_expert_can_be_frozen():
     detector = DetectorModel(tiny_spec())
-    joint = Stage("joint", "joint")
-    plan = training(
+    stage = joint_stage(
         learning_rate=1.0,
         gate_learning_rate=2.0,
         learning_rates={"experts": 3.0, "mel": 4.0},
         freeze=("linear.body",),
     )
-    groups = parameter_groups(detector, joint, plan)
+    groups = parameter_groups(detector, stage)
     assert {name: rate for name, (_, rate) in groups.items()} == {"mel": 4.0, "linear": 3.0, "gate": 2.0}
     expert = detector.mixture.experts["linear"]
     assert not any(one.requires_grad for one in expert.body.parameters())
     assert all(one.requires_grad for one in expert.head.parameters())
     with pytest.raises(TrainingError, match="linear has no part 'boddy'; did you mean 'body'"):
-        parameter_groups(detector, joint, training(freeze=("linear.boddy",)))
+        parameter_groups(detector, joint_stage(freeze=("linear.boddy",)))
 
 
 RECIPE = {
@@ -357,20 +348,17 @@ RECIPE = {
     "splice_probability": {1: 0.5},
     "spec_augment": {"probability": {0: 0.5, 2: 1.0}, "max_frequency_bins": 8},
     "stages": (
-        Stage("experts", "experts", {"epochs": 1, "draws": 32, "domains": DOMAINS}),
-        Stage("lot", "experts", {"epochs": 1, "draws": 16, "partition": True, "freeze": ["mel"]}),
-        Stage(
+        tiny_stage("experts", epochs=1, draws=32, domains=DOMAINS),
+        tiny_stage("experts", name="lot", epochs=1, draws=16, partition=True, freeze=["mel"]),
+        tiny_stage(
             "joint",
-            "joint",
-            {
-                "epochs": 1,
-                "draws": 32,
-                "mixture_loss_weight": 0.0,
-                "expert_loss_weight": 0.5,
-                "gate_entropy_weight": 0.1,
-                "load_balance_weight": 0.1,
-                "learning_rates": {"gate": 1e-3, "experts": 1e-6},
-            },
+            epochs=1,
+            draws=32,
+            mixture_loss_weight=0.0,
+            expert_loss_weight=0.5,
+            gate_entropy_weight=0.1,
+            load_balance_weight=0.1,
+            learning_rates={"gate": 1e-3, "experts": 1e-6},
         ),
     ),
 }

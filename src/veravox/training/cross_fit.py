@@ -20,6 +20,7 @@ from veravox.scoring.detector import detector_policy
 from veravox.scoring.prediction import SPEECH_FRAME, speech_shares
 from veravox.tables import BONA_FIDE, Calibration, Protocol, Scores
 from veravox.training.feature_cache import FeatureCache
+from veravox.training.files import FileCheck, OnBadFile
 from veravox.training.loop import fit
 from veravox.training.recipe import Recipe
 from veravox.training.selection import DevSet
@@ -53,6 +54,7 @@ def fit_crossed(
     progress: Progress = no_progress,
     say: Callable[[str], None] = print,
     features: Path | None = None,
+    on_bad_file: OnBadFile = "stop",
     **options: Any,
 ) -> Checkpoint:
     """Train a recipe on all of train, and once without each fold of its sources; calibrate on what was left out.
@@ -62,7 +64,7 @@ def fit_crossed(
     finished ones are left as they are under `resume`. Writes `left_out_scores.csv` beside the detector.
 
     Args:
-        recipe, train, dev, out, workers, resume, progress, say, features: as for `fit`; `options` too.
+        recipe, train, dev, out, workers, resume, progress, say, features, on_bad_file, options: as for `fit`.
         folds: of sources.
         group: column whose values stay together in one fold.
         promise: what the thresholds keep.
@@ -71,6 +73,8 @@ def fit_crossed(
     """
     train.require(group)
     folder = Path(out)
+    check = FileCheck(workers, progress, say, options.get("processes"))
+    (train, _), (dev, _) = (check.usable(protocol, on_bad_file) for protocol in (train, dev))
     sources = train.frame[group].cast(pl.String).fill_null("").to_list()
     fold = folds_of(_real(train), folds, sources, recipe.seed)
     shared: dict[str, Any] = {
@@ -78,6 +82,7 @@ def fit_crossed(
         "progress": progress,
         "say": say,
         "features": features or folder / "features",
+        "check": check,
         **options,
     }
 

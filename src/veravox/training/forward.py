@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from veravox.models.detector import DetectorModel
-from veravox.models.mixture import LEAST_WINDOWS, no_gradient_of, running_statistics
+from veravox.models.mixture import MIN_NORM_WINDOWS, frozen_batch_norm, zero_anchor
 from veravox.training.masking import FeatureMasks
 
 
@@ -28,14 +28,16 @@ class JointForward(nn.Module):
         self.detector, self.masks, self.cached = detector, masks, cached
 
     def forward(self, windows: Tensor, mask_draws: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        single = len(windows) * self.detector.spec.segments < LEAST_WINDOWS
-        with running_statistics(self.detector) if single else nullcontext():
+        single = len(windows) * self.detector.spec.segments < MIN_NORM_WINDOWS
+        with frozen_batch_norm(self.detector) if single else nullcontext():
             if self.cached:
                 output = self.detector.predict_flat(windows)
             elif self.masks is None or mask_draws is None:
                 output = self.detector(windows)
             else:
-                output = self.detector.predict_features(self.masks(self.detector.extract(windows), mask_draws), windows)
+                output = self.detector.predict_features(
+                    self.masks(self.detector.extract(windows), mask_draws), windows
+                )
         return output.logits, output.expert_logits, output.gate_weights, output.gate_logits
 
 
@@ -58,7 +60,7 @@ class MaskedForward(nn.Module):
         if self.masks is not None and mask_draws is not None:
             features = self.masks(features, mask_draws)
         columns = []
-        counted = owned & (owned.sum(dim=0) >= LEAST_WINDOWS)
+        counted = owned & (owned.sum(dim=0) >= MIN_NORM_WINDOWS)
         for index, (name, item) in enumerate(self.detector.spec.experts.items()):
             expert = self.detector.mixture.experts[name]
             rows = counted[:, index].nonzero().squeeze(1)
@@ -69,6 +71,6 @@ class MaskedForward(nn.Module):
                 column = column.index_copy(0, rows, logits.to(column.dtype))
             else:
                 # Joined to the loss all the same: processes that train together wait for every gradient.
-                column = column + no_gradient_of([expert])
+                column = column + zero_anchor([expert])
             columns.append(column)
         return torch.stack(columns, dim=1), counted

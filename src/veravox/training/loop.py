@@ -7,12 +7,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from veravox import __version__
 from veravox.errors import EvaluationError, TrainingError
@@ -23,6 +24,8 @@ from veravox.scoring.verdict import VerdictRule
 from veravox.tables import Protocol
 from veravox.training.calibrate import calibrated_on_dev, training_limits
 from veravox.training.epochs import EpochBatches
+from veravox.training.files import FileCheck, OnBadFile
+from veravox.training.learner import Learner
 from veravox.training.parts import Groups, clip_gradients, freeze_to_eval, parameter_groups
 from veravox.training.processes import Processes
 from veravox.training.recipe import Recipe
@@ -30,9 +33,10 @@ from veravox.training.run import Position, TrainingRun
 from veravox.training.selection import DevResult
 from veravox.training.settings import Training
 from veravox.training.sharpness.step import SharpnessStep
+from veravox.training.stages import Stage
 from veravox.training.state import STATE_NAME
 from veravox.training.track import Progress, no_progress
-from veravox.training.trials import protocol_hash
+from veravox.training.trials import protocol_hash, refuse_eval
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
@@ -52,31 +56,57 @@ def fit(
     progress: Progress = no_progress,
     say: Callable[[str], None] = print,
     features: Path | None = None,
+    on_bad_file: OnBadFile = "stop",
+    check: FileCheck | None = None,
 ) -> Checkpoint:
     """Train a recipe: weights are fitted on train, every choice is made on dev. Eval trials are refused.
 
     Writes to `out`: `detector.safetensors`, `metrics.jsonl`, TensorBoard events, `dev_scores.csv`,
     `recipe.yaml`, and while it runs `state.safetensors`, from which `resume` goes on exactly. An interrupt
-    ends the run after the current step with its state saved.
+    ends the run after the current step with its state saved. Every file is read before the first step.
 
+    Args:
+        recipe: the experiment.
+        train, dev: trials with audio and labels.
+        out: folder of the run.
+        device: name of the device, or `auto`.
+        workers: processes that load and augment.
+        resume: go on from the state in `out`; begin where there is none.
+        processes: this process among those that train together.
+        progress: shows steps.
+        say: takes one line of text at a time.
+        features: folder of cached features; `features` in `out` if None.
+        on_bad_file: `stop` if a file cannot be read, or `skip` its trial, and count it.
+        check: what earlier trainings of these files found.
     Returns:
         The checkpoint, calibrated on dev; uncalibrated (and said so) if it is no better than chance there.
     Raises:
-        TrainingError: for eval trials, trials in both protocols, a run folder in use, or a loss that diverges.
+        TrainingError: for eval trials, trials in both protocols, files that cannot be read, a run folder in use,
+            or a loss that diverges.
     """
+    folder = Path(out)
+    refuse_eval(train, dev)
+    processes = processes or Processes()
+    check = check or FileCheck(workers, progress, say, processes)
+    if resume:
+        check.remember(folder)
+    (train, bad_train), (dev, bad_dev) = (check.usable(protocol, on_bad_file) for protocol in (train, dev))
     run = TrainingRun(
         recipe,
         train,
         dev,
-        Path(out),
+        folder,
         resolve_device(device),
         workers,
         resume,
-        processes or Processes(),
+        processes,
         progress,
         say,
         features,
+        skipped=[*bad_train, *bad_dev],
     )
+    if run.processes.is_main:
+        check.write(folder)
     try:
         with _stop_on_signals(run):
             while run.position.stage < len(recipe.stages):
@@ -126,8 +156,28 @@ def train_stage(run: TrainingRun) -> bool:
                     if run.must_stop(optimiser):
                         return False
             run.finish_epoch(stage, optimiser)
-    run.finish_stage(stage)
+        run.load_best(stage)
+        if training.average_best:
+            gather_statistics(run, stage, learner, batches)
+    run.finish_stage()
     return True
+
+
+def gather_statistics(run: TrainingRun, stage: Stage, learner: Learner, batches: EpochBatches) -> None:
+    """Give batch norms the statistics that averaged weights have over one more epoch of batches."""
+    run.detector.train()
+    freeze_to_eval(run.detector, stage)
+    norms = [one for one in run.detector.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        if norm.training:
+            norm.reset_running_stats()
+            norm.momentum = None  # a mean over all batches
+    with torch.no_grad():
+        for batch in batches.rest_of(stage.training.epochs):
+            stage.loss(learner, batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def set_learning_rates(
@@ -212,6 +262,7 @@ def _provenance(run: TrainingRun, result: DevResult) -> dict[str, Any]:
         "veravox": __version__,
         "recipe": run.recipe.to_dict(),
         "data": data,
+        "skipped": [asdict(bad) for bad in run.skipped],
         "metrics": {"dev_eer": result.eer, "dev_expert_eer": result.expert_eers},
         "steps": run.position.step,
     }
@@ -228,4 +279,4 @@ def _calibrated(run: TrainingRun, result: DevResult, provenance: dict[str, Any])
         return Checkpoint(run.detector.eval(), None, limits, provenance)
 
 
-__all__ = ["OPTIMISERS", "fit", "rate_at", "set_learning_rates", "train_stage"]
+__all__ = ["OPTIMISERS", "fit", "gather_statistics", "rate_at", "set_learning_rates", "train_stage"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from veravox.errors import TrainingError
 from veravox.files import write_text
 from veravox.models.checkpoint import CHECKPOINT_NAME
 from veravox.models.detector import DetectorModel
-from veravox.models.mixture import LEAST_WINDOWS
+from veravox.models.mixture import MIN_NORM_WINDOWS
+from veravox.models.renamed_keys import with_current_keys
 from veravox.tables import Protocol
 from veravox.training.feature_cache import FeatureCache
+from veravox.training.files import BadFile
 from veravox.training.parts import parameter_groups
 from veravox.training.processes import Processes
 from veravox.training.random_state import RandomState, seed_random
@@ -36,7 +38,7 @@ SUMS = 6
 """Of an epoch: loss, windows; of these bona fide ones, copies, splices, splices cut where they are bona fide."""
 
 STATE_EVERY_S = 300.0
-"""How often a run keeps its state within an epoch."""
+"""Seconds between two states that a run keeps within an epoch."""
 
 
 @dataclass
@@ -63,7 +65,7 @@ class TrainingRun:
         progress: shows steps.
         say: takes one line of text at a time.
         features: folder of cached features; `features` in `out` if None.
-        state_every_s: seconds between two states kept within an epoch.
+        skipped: trials that were left out.
     Raises:
         TrainingError: for eval trials, a folder in use, another recipe or other data than the folder's, or a stage
             that could not begin.
@@ -82,7 +84,7 @@ class TrainingRun:
         progress: Progress,
         say: Callable[[str], None],
         features: Path | None = None,
-        state_every_s: float = STATE_EVERY_S,
+        skipped: Sequence[BadFile] = (),
     ) -> None:
         refuse_eval(train, dev)
         build_chain(recipe.augmentation)  # a missing folder or package is an error before anything is written
@@ -94,7 +96,7 @@ class TrainingRun:
         self.divisions = [stage.divide(experts, train, dev, recipe.seed) for stage in recipe.stages]
         self.policy = window_policy(recipe.policy, recipe.detector.window_s, recipe.hop_s)
         self.dev_set = DevSet(dev, self.policy, progress)
-        self.stopping = False
+        self.stopping, self.skipped = False, skipped
         self.position = Position()
         self.sums: list[float] = [0.0] * SUMS
         torch.manual_seed(recipe.seed)
@@ -110,7 +112,7 @@ class TrainingRun:
         self.optimiser_state: Any = None
         if state is not None:
             self._restore(state)
-        self._state_every_s, self._state_kept_at = state_every_s, time.monotonic()
+        self._state_kept_at = time.monotonic()
         self.tracker = Tracker(out, state["lines"] if state else 0) if processes.is_main else None
         if self.tracker is not None and self.tracker.missing:
             say(self.tracker.missing)
@@ -119,10 +121,10 @@ class TrainingRun:
         """What would end the run at the stage's beginning, perhaps hours later, ends it now."""
         parameter_groups(self.detector, stage)
         batch_size, count = stage.training.batch_size, self.processes.count
-        if batch_size < LEAST_WINDOWS * count:
+        if batch_size < MIN_NORM_WINDOWS * count:
             raise TrainingError(
                 f"stage {stage.name!r}: batch_size {batch_size} leaves {count} processes "
-                f"fewer than {LEAST_WINDOWS} windows each, which batch norms need; raise it"
+                f"fewer than {MIN_NORM_WINDOWS} windows each, which batch norms need; raise it"
             )
 
     def _begin_or_resume(self, resume: bool) -> dict[str, Any] | None:
@@ -163,7 +165,7 @@ class TrainingRun:
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.position, sums = Position(**state["position"]), list(state["sums"])
         self.sums = sums + [0.0] * (SUMS - len(sums))
-        self.detector.load_state_dict(state["weights"])
+        self.detector.load_state_dict(with_current_keys(state["weights"], self.detector))
         self.bests = {name: BestWeights(**best) for name, best in state["bests"].items()}
         self.optimiser_state = state["optimiser"]
         RandomState.from_state(state["random"][self.processes.rank], self.device).restore()
@@ -189,7 +191,7 @@ class TrainingRun:
 
     def must_stop(self, optimiser: torch.optim.Optimizer) -> bool:
         """Whether a signal asks to stop; the state is kept then, and every so often."""
-        due = time.monotonic() - self._state_kept_at >= self._state_every_s
+        due = time.monotonic() - self._state_kept_at >= STATE_EVERY_S
         stop, keep = self.processes.any_of(self.stopping, due)
         if stop or keep:
             self.save(optimiser)
@@ -233,14 +235,17 @@ class TrainingRun:
                 f"stage {stage.name!r}: no step of epoch {self.position.epoch + 1} had a finite loss, all were "
                 f"skipped; lower the learning rate or rho (the last state is in {STATE_NAME})"
             )
-        result = self.dev_set.result(self.detector, self.divisions[self.position.stage].dev)
+        own = self.divisions[self.position.stage].dev
+        result = self.dev_set.result(self.detector, own, stage.dev_loss(self.detector))
         improved = []
         for name, module in stage.selected_modules(self.detector).items():
-            eer, loss = (result.eer, result.loss)
+            eer, loss = result.eer, result.loss
             if name in result.expert_eers and stage.trains == "experts":
                 eer, loss = result.expert_eers[name], result.expert_losses[name]
-            last = stage.training.choose == "last"
-            if self.bests[name].improve(eer, loss, self.position.epoch, module, always=last):
+            best = self.bests[name]
+            if stage.training.average_best and eer <= best.eer:
+                best.average(module)
+            if best.improve(eer, loss, self.position.epoch, module, stage.training.choose):
                 improved.append(name)
         record = {
             "stage": stage.name,
@@ -277,11 +282,15 @@ class TrainingRun:
             "bonafide_parts_of_splices": cuts,
         }
 
-    def finish_stage(self, stage: Stage) -> None:
-        """End the stage with its best weights, and stand at the next one."""
+    def load_best(self, stage: Stage) -> None:
+        """Give the detector the weights that the stage chose: of its best epoch, or the mean of its best ones."""
         for name, module in stage.selected_modules(self.detector).items():
-            if self.bests[name].weights:
-                module.load_state_dict(self.bests[name].weights)
+            weights = self.bests[name].mean or self.bests[name].weights
+            if weights:
+                module.load_state_dict(with_current_keys(weights, module))
+
+    def finish_stage(self) -> None:
+        """Stand at the beginning of the next stage."""
         self.position = Position(stage=self.position.stage + 1, step=self.position.step)
         self.bests, self.optimiser_state = {}, None
         self.save(None)

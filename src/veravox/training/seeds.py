@@ -14,6 +14,7 @@ from veravox.errors import ConfigurationError, TrainingError
 from veravox.files import write_json
 from veravox.models.checkpoint import CHECKPOINT_NAME
 from veravox.tables import Protocol
+from veravox.training.files import FileCheck, OnBadFile
 from veravox.training.loop import fit
 from veravox.training.processes import Processes
 from veravox.training.recipe import Recipe
@@ -78,13 +79,14 @@ def fit_seeds(
     progress: Progress = no_progress,
     say: Callable[[str], None] = print,
     features: Path | None = None,
+    on_bad_file: OnBadFile = "stop",
 ) -> SeedRuns:
     """Train a recipe once a seed, in the folders `seed-0`, `seed-1`, ... of `out`, and write `seeds.json` there.
 
     Args:
         seeds: in order; the recipe's own seed does not count.
         resume: finished seeds are left as they are, an unfinished one goes on exactly, the others begin.
-        train, dev, device, workers, processes, progress, say, features: as of `fit`.
+        train, dev, device, workers, processes, progress, say, features, on_bad_file: as of `fit`.
     Raises:
         TrainingError: if a folder holds a run and `resume` is not set, or a run of another recipe or other data.
     """
@@ -98,6 +100,8 @@ def fit_seeds(
         raise TrainingError(
             f"{str(taken[0])!r} already holds a run; add --resume to do what is missing, or choose another folder"
         )
+    check = FileCheck(workers, progress, say, processes)
+    (train, _), (dev, _) = (check.usable(protocol, on_bad_file) for protocol in (train, dev))
     hashes = {"train": protocol_hash(train), "dev": protocol_hash(dev)}
     for seed, place in places.items():
         if _finished(place):
@@ -113,7 +117,7 @@ def fit_seeds(
             say(f"seed {seed}: {'goes on' if goes_on else 'begins'} in {place}")
             if not goes_on and processes.is_main:
                 _remove_empty_run(place)
-            fit(plan, train, dev, place, device, workers, goes_on, processes, progress, say, features)
+            fit(plan, train, dev, place, device, workers, goes_on, processes, progress, say, features, check=check)
         done.append(SeedRun(seed, place, _provenance(place)["metrics"]["dev_eer"]))
         if processes.is_main:
             write_json(folder / SUMMARY_NAME, SeedRuns(recipe.name, tuple(done)).to_dict())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,27 +21,60 @@ from veravox.training.feature_cache import DevWindows, FeatureCache
 from veravox.training.losses import smoothed_cross_entropy
 from veravox.training.track import Progress
 
+Choose = Literal["best", "least_loss", "last"]
+DevLoss = Callable[[np.ndarray, np.ndarray], float]
+"""Loss of logits (trials,), given which trials are bona fide (trials,)."""
+
 
 @dataclass
 class BestWeights:
-    """The best weights of one part so far, by dev EER, then by dev loss."""
+    """The best weights of one part so far.
+
+    Attributes:
+        eer, loss, epoch, weights: of the best epoch on dev.
+        mean: means of the weights of all epochs that were best when they came; empty unless they are kept.
+        count: how many these are.
+    """
 
     eer: float = math.inf
     loss: float = math.inf
     epoch: int = -1
     weights: dict[str, Tensor] = field(default_factory=dict)
+    mean: dict[str, Tensor] = field(default_factory=dict)
+    count: int = 0
 
-    def improve(self, eer: float, loss: float, epoch: int, module: nn.Module, always: bool = False) -> bool:
-        """Keep the module's weights if they are better, or `always`; whether they are kept."""
-        if (eer, loss) >= (self.eer, self.loss) and not always:
-            return False
-        self.eer, self.loss, self.epoch = eer, loss, epoch
-        self.weights = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-        return True
+    def improve(self, eer: float, loss: float, epoch: int, module: nn.Module, choose: Choose = "best") -> bool:
+        """Keep the module's weights if they are better; whether they are kept.
+
+        Args:
+            eer, loss: of the epoch, on dev.
+            epoch: its number.
+            module: with its weights.
+            choose: `best` by EER, then by loss; `least_loss` by loss alone; the `last` epoch, whatever dev says.
+        """
+        better = {
+            "best": (eer, loss) < (self.eer, self.loss),
+            "least_loss": loss < self.loss,
+            "last": True,
+        }[choose]
+        if better:
+            self.eer, self.loss, self.epoch = eer, loss, epoch
+            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+        return better
+
+    def average(self, module: nn.Module) -> None:
+        """Take the module's weights into the mean."""
+        self.count += 1
+        for name, tensor in module.state_dict().items():
+            value = tensor.detach().cpu()
+            if name not in self.mean or not value.is_floating_point():
+                self.mean[name] = value.clone()
+            else:
+                self.mean[name] += (value - self.mean[name]) / self.count
 
     def to_state(self) -> dict[str, Any]:
         """As plain data; the fields are the arguments that read it back."""
-        return {"eer": self.eer, "loss": self.loss, "epoch": self.epoch, "weights": self.weights}
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 @dataclass
@@ -79,25 +112,31 @@ class DevSet:
 
         self._fill = fill
 
-    def result(self, detector: DetectorModel, own: Mapping[str, np.ndarray] | None = None) -> DevResult:
+    def result(
+        self,
+        detector: DetectorModel,
+        own: Mapping[str, np.ndarray] | None = None,
+        loss: DevLoss | None = None,
+    ) -> DevResult:
         """Score dev with the weights as they are. Every process scores all of it, so that all choose alike.
 
         Args:
             detector: in training mode afterwards.
             own: the dev trials (boolean) of each expert's own figures; all where none are given.
+            loss: the mean cross-entropy if None.
         """
+        loss = loss or _cross_entropy
         predictions = self.predictions(detector)
         logits = np.array([trial.logit for trial in predictions])
-        experts = np.nan_to_num(
-            np.stack([trial.mean_expert_logits for trial in predictions])
-        )  # never run: no opinion
-        all_of_it = np.ones(len(logits), dtype=bool)
+        # An expert that was never run on a trial has no opinion.
+        experts = np.nan_to_num(np.stack([trial.mean_expert_logits for trial in predictions]))
+        every = np.ones(len(logits), dtype=bool)
         eers, losses = {}, {}
         for index, name in enumerate(detector.expert_names):
-            chosen = (own or {}).get(name, all_of_it)
-            eers[name] = _eer(experts[chosen, index], self.labels[chosen])
-            losses[name] = _loss(experts[chosen, index], self.labels[chosen])
-        return DevResult(_eer(logits, self.labels), _loss(logits, self.labels), eers, losses, predictions)
+            trials = (own or {}).get(name, every)
+            eers[name] = _eer(experts[trials, index], self.labels[trials])
+            losses[name] = loss(experts[trials, index], self.labels[trials])
+        return DevResult(_eer(logits, self.labels), loss(logits, self.labels), eers, losses, predictions)
 
     def predictions(self, detector: DetectorModel) -> list[Prediction]:
         """What the detector says of every dev trial; it is in training mode afterwards."""
@@ -140,6 +179,6 @@ def _eer(logits: np.ndarray, labels: np.ndarray) -> float:
     return equal_error_rate(logits[labels], logits[~labels])
 
 
-def _loss(logits: np.ndarray, labels: np.ndarray) -> float:
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     targets = torch.from_numpy(labels.astype(np.float32))
     return float(smoothed_cross_entropy(torch.from_numpy(logits), targets))

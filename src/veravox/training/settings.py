@@ -30,7 +30,7 @@ class Training:
             second softmax that bounds what one trial can cost.
         class_weights: of spoof and of bona fide trials in the loss, whose weighted mean it is; None weighs alike.
         gradient_clip: largest gradient norm of one expert, or of the gate; 0 for none.
-        patience: epochs without a better dev EER before a stage stops.
+        patience: epochs without a better dev EER (or loss, see `choose`) before a stage stops.
         draws: trials an epoch; None for as many as there are.
         windows: a `random` window of each trial drawn, or always its `first`.
         tiled_from: where the repetitions of a trial shorter than a window begin: `anywhere`, or at its `start`.
@@ -39,7 +39,10 @@ class Training:
             `(label, source)` both labels alike, and within a label all sources, however many there are.
         size_power: with `nested`, draw values below the first column in proportion to their number of trials, to
             this power: 0 for all alike, 0.5 for its root.
-        choose: keep the weights of the `best` epoch on dev, or of the `last`.
+        choose: keep the weights of the epoch with the `best` dev EER (of ties the least loss), of that with the
+            `least_loss` on dev, here the stage's own loss, both classes weighing alike, or of the `last`.
+        average_best: end with the mean of the weights of every epoch that reached the best dev EER so far, batch
+            norms gathered anew over one more epoch (stochastic weight averaging as in the code of AASIST).
         replacement: draw trials with replacement, so that an epoch leaves some out.
         drop_last: leave out an epoch's last batch where it would be smaller, unless it is the only one.
         freeze: parts that keep their weights: `experts`, `gate`, `front_ends`, an expert, or `EXPERT.CHILD`.
@@ -70,7 +73,8 @@ class Training:
     balance: tuple[str, ...] = ("label",)
     nested: bool = False
     size_power: float = 0.0
-    choose: Literal["best", "last"] = "best"
+    choose: Literal["best", "least_loss", "last"] = "best"
+    average_best: bool = False
     replacement: bool = False
     drop_last: bool = False
     freeze: tuple[str, ...] = ()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,10 +27,12 @@ from veravox.training.losses import (
     masked_expert_losses,
     mixture_loss,
     probability_difference,
+    smoothed_cross_entropy,
     trial_weights,
 )
 from veravox.training.masking import FeatureMasks
 from veravox.training.processes import Processes
+from veravox.training.selection import DevLoss
 from veravox.training.settings import Training, plain
 
 SHARED_FIELDS = frozenset(item.name for item in dataclasses.fields(Training))
@@ -102,6 +105,19 @@ class Stage(abc.ABC):
     def gate_rate(self) -> float:
         """Learning rate of the gate, where `learning_rates` does not name it."""
         return self.training.learning_rate
+
+    def dev_loss(self, detector: DetectorModel) -> DevLoss | None:
+        """The loss by which epochs are chosen on dev, of logits and labels; None for the mean cross-entropy."""
+        return self._own_dev_loss(self._in_loss) if self.training.choose == "least_loss" else None
+
+    def _own_dev_loss(self, in_loss: Callable[[Tensor], Tensor]) -> DevLoss:
+        def loss(logits: np.ndarray, labels: np.ndarray) -> float:
+            targets, values = torch.from_numpy(labels.astype(np.float32)), torch.from_numpy(logits)
+            share = float(targets.mean())
+            weights = torch.where(targets > 0.5, 0.5 / share, 0.5 / (1.0 - share))
+            return float(smoothed_cross_entropy(in_loss(values), targets, self.training.label_smoothing, weights))
+
+        return loss
 
     def routing(self, detector: DetectorModel, masked: bool) -> str | None:
         """What becomes of experts that a sparse router leaves out in this stage; None where nothing does."""
@@ -290,6 +306,11 @@ class TrainJointly(Stage):
             detached=detached,
         )
 
+    def dev_loss(self, detector: DetectorModel) -> DevLoss | None:
+        mixes_logits = detector.mixture.mixing == "logits"
+        in_loss = self._in_loss if mixes_logits else (lambda logits: logits)
+        return self._own_dev_loss(in_loss) if self.training.choose == "least_loss" else None
+
     def runs_all_experts(self, masked: bool) -> bool:
         """Whether every expert runs on every window: for its own loss, to teach the gate alone, or for masks."""
         return masked or bool(self.expert_loss_weight) or not self.mixture_loss_weight
@@ -298,7 +319,7 @@ class TrainJointly(Stage):
         mixture = detector.mixture
         if not mixture.router.sparse:
             return None
-        if mixture.spares_experts and self.runs_all_experts(masked):
+        if mixture.skips_unselected and self.runs_all_experts(masked):
             why = "for masks" if masked else "for their own losses or to teach the gate"
             return f"experts that are not chosen are run all the same, {why}"
         return mixture.routing

@@ -130,7 +130,9 @@ class TrialWindows:
         return [batch for indices in cut if (batch := self.batch(indices)) is not None]
 
 
-def measure_batch(detector: DetectorModel, batch: LabelledWindows, settings: Measure, place: int = 0) -> dict[str, Any]:
+def measure_batch(
+    detector: DetectorModel, batch: LabelledWindows, settings: Measure, place: int = 0
+) -> dict[str, Any]:
     """Loss, logits and every measure of one batch, in evaluation mode; the weights end as they were."""
     space = WeightSpace(detector)
 

@@ -45,6 +45,10 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on exactly where it stopped; finished seeds are left as they are.")
     ] = False,
+    on_bad_file: Annotated[
+        str,
+        typer.Option(help="stop or skip, if a file cannot be read; all are read before the first step."),
+    ] = "stop",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that load and augment.")] = 2,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model [torch's choice].")] = None,
@@ -56,8 +60,11 @@ def command(
     Under torchrun, several processes train together.
     """
     from veravox.apps import show
+    from veravox.errors import ConfigurationError
     from veravox.training.recipe import change
 
+    if on_bad_file not in ("stop", "skip"):
+        raise ConfigurationError(f"--on-bad-file takes stop or skip, not {on_bad_file!r}")
     plan = change(find_recipe(recipe, sam), settings)
     wanted = None if seeds is None else _seeds(seeds, settings)
     train, dev = gather(data)
@@ -65,7 +72,6 @@ def command(
         import torch
 
         torch.set_num_threads(threads)
-    from veravox.errors import ConfigurationError
     from veravox.scoring.detector import resolve_device
     from veravox.training import fit, fit_crossed, fit_seeds
     from veravox.training.processes import joined_processes
@@ -80,6 +86,7 @@ def command(
             else str(place),
             "workers": workers,
             "resume": resume,
+            "on_bad_file": on_bad_file,
             "processes": processes,
             "progress": lambda what, total: show.progress(what, total, quiet),
             "say": lambda line: show.say(line, quiet),

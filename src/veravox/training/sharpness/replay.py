@@ -123,11 +123,13 @@ class _ModuleState:
 
     def changed(self) -> list[tuple[nn.Module, str, Tensor | None]]:
         """Copies of the buffers that were written since they were noted."""
+        # Norms write their statistics past torch's own count of versions.
+        norm = isinstance(self.module, nn.modules.batchnorm._NormBase)
         buffers = ((name, self.module._buffers[name]) for name in self.buffers)
         return [
             (self.module, name, None if now is None else now.detach().clone())
             for name, now in buffers
-            if _version(now) != self.versions[name]
+            if norm or _version(now) != self.versions[name]
         ]
 
     def restore_generators(self) -> None:
@@ -207,7 +209,10 @@ class Replay:
     @contextmanager
     def statistics_of_forward(self) -> Iterator[None]:
         """A backward pass runs in here: what gradient checkpointing runs again gathers no second statistics."""
-        gathered = [buffer for state in self.starts.values() for buffer in state.changed()]
+        in_second_pass = self.after is not None  # its statistics are dropped anyway
+        gathered = (
+            [] if in_second_pass else [buffer for state in self.starts.values() for buffer in state.changed()]
+        )
         yield
         for module, name, value in gathered:
             _put(module, name, value)
