@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 
 import numpy as np
 import polars as pl
@@ -15,9 +16,11 @@ from hypothesis import given, settings, strategies as st
 from corpora_examples import make_audio
 from veravox.apps.cli import main
 from veravox.audio.decode import read_audio
-from veravox.corpora.checking import scan as scanning
+from veravox.corpora.checking import near_duplicates as near_module, scan as scanning
 from veravox.corpora.checking.check import check
-from veravox.corpora.checking.fingerprint import fingerprint, near_duplicates
+from veravox.corpora.checking.fingerprint import fingerprint
+from veravox.corpora.checking.fingerprint_store import FingerprintStore
+from veravox.corpora.checking.near_duplicates import near_duplicates
 from veravox.corpora.checking.scan import scan
 from veravox.errors import CorpusError
 from veravox.tables import Protocol, read_protocol
@@ -221,19 +224,27 @@ def clips(samples):
     return frame, waves, [fingerprint(wave) for wave in waves]
 
 
+def alike(prints, sets=None):
+    """Near-duplicates among fingerprints in memory."""
+    with tempfile.TemporaryDirectory() as folder, FingerprintStore(folder) as store:
+        for codes, frames in prints:
+            store.add(codes, frames)
+        return near_duplicates(store, sets)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_copy_keeps_its_fingerprint(clips, change):
     _, waves, prints = clips
     changed = [fingerprint(CHANGES[change](wave)) for wave in waves]
     both = prints + changed
-    pairs = near_duplicates([codes for codes, _ in both], [frames for _, frames in both])
+    pairs = alike(both)
     found = pairs.filter(pl.col("second") == pl.col("first") + len(waves))
     assert len(found) >= 0.95 * len(waves)
 
 
 def test_different_recordings_have_different_fingerprints(clips):
     frame, _, prints = clips
-    pairs = near_duplicates([codes for codes, _ in prints], [frames for _, frames in prints])
+    pairs = alike(prints)
     origin = [pair or name for name, pair in frame.select("utterance_id", "pair_of").iter_rows()]
     assert all(origin[first] == origin[second] for first, second in pairs.select("first", "second").iter_rows())
 
@@ -244,9 +255,33 @@ def test_any_fingerprints_can_be_compared(sizes, seed):
     rng = np.random.default_rng(seed)
     codes = [rng.integers(0, 5, size).astype(np.uint32) for size in sizes]
     frames = [np.sort(rng.integers(0, 9, size)).astype(np.uint16) for size in sizes]
-    pairs = near_duplicates(codes, frames)
+    pairs = alike(list(zip(codes, frames, strict=True)))
     assert (pairs["first"] < pairs["second"]).all()
     assert pairs["share"].is_between(0, 1).all()
+
+
+def test_every_copy_of_a_large_family_is_found_in_its_set_and_across(clips):
+    codes, frames = clips[2][0]
+    left_out = [slice(number, None, 17) for number in range(17)]
+    copies = [(np.delete(codes, part), np.delete(frames, part)) for part in left_out]
+    prints = [clips[2][1], *copies, clips[2][2], *copies]
+    sets = np.array([0] * 18 + [1] * 18)
+    pairs = alike(prints, sets)
+    numbers = pairs.select("first", "second").to_numpy()
+    assert set(numbers.ravel()) == set(range(36)) - {0, 18}
+    across = numbers[sets[numbers[:, 0]] != sets[numbers[:, 1]]]
+    assert set(across[:, 1]) == set(range(19, 36))
+    sets[20] = -1
+    assert 20 not in alike(prints, sets).select("first", "second").to_numpy()
+
+
+def test_the_index_finds_the_same_however_it_is_cut_into_parts(clips, monkeypatch):
+    prints = [*clips[2], *(fingerprint(0.3 * wave[100:]) for wave in clips[1])]
+    whole = alike(prints)
+    monkeypatch.setattr(near_module, "CODES_AT_ONCE", 500)
+    monkeypatch.setattr(near_module, "KEYS_AT_ONCE", 300)
+    assert alike(prints).equals(whole)
+    assert len(whole) >= len(clips[1])
 
 
 @pytest.mark.parametrize("waveform", [np.zeros(0), np.zeros(500), np.zeros(40000), np.full(40000, 0.3)])
@@ -278,8 +313,8 @@ def test_a_scan_goes_on_from_its_cache_and_sees_a_changed_file(sounds, monkeypat
     cache = sounds / "scan.parquet"
     first = scan(trials, cache)
     opened = []
-    look = scanning.look_into
-    monkeypatch.setattr(scanning, "look_into", lambda file: opened.append(file) or look(file))
+    look = scanning.probe_file
+    monkeypatch.setattr(scanning, "probe_file", lambda file: opened.append(file) or look(file))
     assert scan(trials, cache).equals(first)
     assert opened == []
     make_audio(sounds / "a.wav", 5)
@@ -292,7 +327,7 @@ def test_a_scan_goes_on_from_its_cache_and_sees_a_changed_file(sounds, monkeypat
 def test_an_interrupted_scan_keeps_what_it_has_seen(sounds, monkeypatch):
     rows = [(f"u{i}", "good.wav" if i else "a.wav", "spoof", "train") for i in range(2)]
     cache = sounds / "scan.parquet"
-    look = scanning.look_into
+    look = scanning.probe_file
 
     def stop_at_good(file):
         if file.endswith("good.wav"):
@@ -300,7 +335,7 @@ def test_an_interrupted_scan_keeps_what_it_has_seen(sounds, monkeypatch):
         return look(file)
 
     monkeypatch.setattr(scanning, "BATCH", 1)
-    monkeypatch.setattr(scanning, "look_into", stop_at_good)
+    monkeypatch.setattr(scanning, "probe_file", stop_at_good)
     with pytest.raises(KeyboardInterrupt):
         scan(with_audio(sounds, *rows), cache)
     assert pl.read_parquet(cache)["file"].str.ends_with("a.wav").to_list() == [True]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from veravox.corpora.checking.findings import KINDS, Finding, Report
+from veravox.corpora.checking.fingerprint_store import FingerprintStore
 from veravox.corpora.checking.leaks import separated_pairs, shared_values
 from veravox.corpora.checking.scan import scan
 from veravox.corpora.checking.sound import SHORT_S, damaged, duplicates, near, one_sided
@@ -64,18 +67,17 @@ def check(
     trials = pl.concat(tables, how="diagonal_relaxed")
     findings = [*balance(trials), *unknown(trials), *shared_values(trials), *separated_pairs(trials)]
     if audio:
-        heard = []
-        for protocol, name in zip(protocols, names, strict=True):
-            if "path" in protocol.frame.columns:
-                found = scan(_with_path(protocol), cache, workers, progress)
-                heard.append(found.with_columns((pl.lit(name) + pl.col("utterance_id")).alias("trial")))
-        sound = _heard(trials, heard)
-        findings += [*damaged(sound, short_s), *duplicates(sound), *one_sided(sound)]
-        if near_duplicates:
-            findings += near(sound)
-        trials = sound
-    else:
-        findings += one_sided(trials)
+        with _fingerprints(cache) as fingerprints:
+            scans = []
+            for protocol, name in zip(protocols, names, strict=True):
+                if "path" in protocol.frame.columns:
+                    scanned = scan(_with_path(protocol), cache, workers, progress, fingerprints)
+                    scans.append(scanned.with_columns((pl.lit(name) + pl.col("utterance_id")).alias("trial")))
+            trials = _with_scan(trials, scans)
+            findings += [*damaged(trials, short_s), *duplicates(trials)]
+            if near_duplicates:
+                findings += near(trials, fingerprints)
+    findings += one_sided(trials)
     order = list(KINDS)
     return Report(_sets(trials), sorted(findings, key=lambda finding: order.index(finding.kind)), audio)
 
@@ -90,7 +92,7 @@ def _names(protocols: Sequence[Protocol]) -> list[str]:
         return [f"{stem}:" for stem in stems]
     if len(set(paths)) == len(paths):
         return [f"{path}:" for path in paths]
-    return [f"{path} ({place}):" for place, path in enumerate(paths, 1)]
+    return [f"{path} ({number}):" for number, path in enumerate(paths, 1)]
 
 
 def _trials(protocol: Protocol, name: str) -> pl.DataFrame:
@@ -110,13 +112,21 @@ def _with_path(protocol: Protocol) -> Protocol:
     return protocol.with_frame(protocol.frame.filter(pl.col("path").is_not_null()))
 
 
-def _heard(trials: pl.DataFrame, heard: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The trials with what the scan found of each."""
-    if not heard:
+@contextmanager
+def _fingerprints(cache: str | os.PathLike[str] | None) -> Iterator[FingerprintStore]:
+    """A store of fingerprints for one check, beside the cache or else where temporary files go."""
+    folder = None if cache is None else Path(cache).resolve().parent
+    with tempfile.TemporaryDirectory(prefix=".fingerprints-", dir=folder) as name, FingerprintStore(name) as store:
+        yield store
+
+
+def _with_scan(trials: pl.DataFrame, scans: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The trials with what the scans found of each."""
+    if not scans:
         raise ProtocolError("no protocol has the column 'path', so no audio can be opened; leave audio out")
-    found = pl.concat(heard).drop("utterance_id", "version")
-    own = [name for name in found.columns if name != "trial" and name in trials.columns]
-    return trials.drop(own).join(found, on="trial", how="left", maintain_order="left")
+    columns = pl.concat(scans).drop("utterance_id", "version")
+    own = [name for name in columns.columns if name != "trial" and name in trials.columns]
+    return trials.drop(own).join(columns, on="trial", how="left", maintain_order="left")
 
 
 def _sets(trials: pl.DataFrame) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from veravox.corpora.checking.findings import Finding
-from veravox.corpora.checking.fingerprint import near_duplicates
+from veravox.corpora.checking.fingerprint_store import FingerprintStore
+from veravox.corpora.checking.near_duplicates import near_duplicates
 from veravox.errors import first_few
 from veravox.tables import BONA_FIDE, SPOOF
 
@@ -16,6 +17,7 @@ SILENT_PEAK = 2.0**-15  # one step of 16-bit PCM
 SHORT_S = 0.5
 ONE_SIDED = 0.95
 FEW_TRIALS = 20
+LISTED_PAIRS = 100_000
 
 PROPERTIES = ("container", "codec", "sample_rate_hz", "channels", "protocol codec", "degradation", "language")
 """Properties of a recording that should not tell its label."""
@@ -63,17 +65,17 @@ def _groups(groups: pl.DataFrame) -> list[str]:
     return [" = ".join(trials) for trials in groups["trial"]]
 
 
-def near(trials: pl.DataFrame) -> Iterator[Finding]:
-    """Recordings with nearly equal sound: across sets, and within one."""
-    heard = trials.filter(pl.col("codes").list.len() > 0).unique("content_hash", keep="first", maintain_order=True)
-    codes = [np.asarray(item, np.uint32) for item in heard["codes"]]
-    frames = [np.asarray(item, np.uint16) for item in heard["frames"]]
-    pairs = near_duplicates(codes, frames)
-    if "pair_of" not in heard.columns:
-        heard = heard.with_columns(pl.lit(None, dtype=pl.String).alias("pair_of"))
-    names = heard.select("trial", "set", "utterance_id", "pair_of", "label").with_row_index("place")
-    pairs = pairs.join(names, left_on="first", right_on="place").join(
-        names, left_on="second", right_on="place", suffix="_other"
+def near(trials: pl.DataFrame, fingerprints: FingerprintStore) -> Iterator[Finding]:
+    """Recordings with nearly equal sound: across sets, and within one.
+
+    Args:
+        trials: with `fingerprint`, the number of each recording's in the store, and `set`.
+        fingerprints: of the recordings.
+    """
+    names = _fingerprinted(trials, fingerprints)
+    pairs = near_duplicates(fingerprints, _set_numbers(names, len(fingerprints)))
+    pairs = pairs.join(names, left_on="first", right_on="fingerprint").join(
+        names, left_on="second", right_on="fingerprint", suffix="_other"
     )
     same = pl.col("pair_of").eq_missing(pl.col("pair_of_other")) & pl.col("pair_of").ne_missing("")
     declared = (
@@ -81,31 +83,54 @@ def near(trials: pl.DataFrame) -> Iterator[Finding]:
         | (pl.col("pair_of_other") == pl.col("utterance_id"))
         | (same & pl.col("pair_of").is_not_null())
     ).fill_null(False)
-    pairs = pairs.with_columns(
+    pairs = pairs.select(
+        "trial",
+        "trial_other",
+        "share",
+        (pl.col("set") != pl.col("set_other")).alias("across"),
         declared.alias("declared"),
         (pl.col("label") != pl.col("label_other")).fill_null(False).alias("both"),
-    ).sort("declared", "share", "trial", descending=[False, True, False])
-    shown = pairs.select(
-        pl.concat_str(
-            "trial",
-            pl.lit(" ~ "),
-            "trial_other",
-            pl.lit(" ("),
-            (pl.col("share") * 100).round().cast(pl.Int64),
-            pl.lit("%)"),
-        ).alias("pair"),
-        (pl.col("set") != pl.col("set_other")).alias("across"),
-        "declared",
-        "both",
     )
     for kind, where in (("near-duplicate", "in different sets"), ("near-copy", "within a set")):
-        found = shown.filter(pl.col("across") == (kind == "near-duplicate"))
-        if len(found):
-            items = found["pair"].to_list()
-            known = f", {found['declared'].sum()} declared by pair_of" if found["declared"].any() else ""
-            mixed = f", {found['both'].sum()} a bona fide with a spoof" if found["both"].any() else ""
-            message = f"{len(items)} pairs {where} sound nearly alike{known}{mixed}: {first_few(items)}"
+        alike = pairs.filter(pl.col("across") == (kind == "near-duplicate"))
+        if len(alike):
+            declared_count, mixed_count = int(alike["declared"].sum()), int(alike["both"].sum())
+            items = _listed_pairs(alike)
+            notes = f", {declared_count} declared by pair_of" if declared_count else ""
+            notes += f", {mixed_count} a bona fide with a spoof" if mixed_count else ""
+            notes += f", the first {len(items)} listed" if len(items) < len(alike) else ""
+            message = f"{len(alike)} pairs {where} sound nearly alike{notes}: {first_few(items)}"
             yield Finding(kind, message, items)
+
+
+def _fingerprinted(trials: pl.DataFrame, fingerprints: FingerprintStore) -> pl.DataFrame:
+    """The first trial of every sound that has a fingerprint."""
+    if "pair_of" not in trials.columns:
+        trials = trials.with_columns(pl.lit(None, dtype=pl.String).alias("pair_of"))
+    sizes = pl.Series(fingerprints.sizes, dtype=pl.Int64)
+    numbers = trials["fingerprint"].drop_nulls().unique()
+    full = numbers.filter(sizes.gather(numbers) > 0)
+    sounding = trials.filter(pl.col("fingerprint").is_in(full.implode()))
+    sounding = sounding.unique("content_hash", keep="first", maintain_order=True)
+    return sounding.select("trial", "set", "utterance_id", "pair_of", "label", "fingerprint")
+
+
+def _set_numbers(names: pl.DataFrame, count: int) -> np.ndarray:
+    """Number of the set of each fingerprint; -1 for those of sounds that another fingerprint stands for."""
+    numbers = np.full(count, -1, np.int32)
+    numbers[names["fingerprint"].to_numpy()] = names["set"].rank("dense").to_numpy() - 1
+    return numbers
+
+
+def _listed_pairs(pairs: pl.DataFrame) -> list[str]:
+    """The most telling pairs: those that nobody declared, those most alike first."""
+    first = pairs.sort("declared", "share", "trial", descending=[False, True, False]).head(LISTED_PAIRS)
+    percent = (pl.col("share") * 100).round().cast(pl.Int64)
+    return (
+        first.select(pl.concat_str("trial", pl.lit(" ~ "), "trial_other", pl.lit(" ("), percent, pl.lit("%)")))
+        .to_series()
+        .to_list()
+    )
 
 
 def one_sided(trials: pl.DataFrame) -> Iterator[Finding]:
