@@ -18,8 +18,9 @@ import numpy as np
 import scipy.signal
 import soundfile
 
-from veravox.augment import AUGMENTATIONS, RawBoost, build_chain
-from veravox.augment.suites import suite_operations
+from veravox.augment import AUGMENTATIONS, RawBoost
+from veravox.batches import build_chain
+from veravox.degradation.suites import suite_operations
 from veravox.registry import Spec
 
 RATE_HZ, WINDOW_S, ROUNDS = 16000, 4, 31

@@ -16,7 +16,7 @@ FLOORS = [
     {"corpora", "augment", "evaluation", "models"},
     {"batches"},
     {"scoring"},
-    {"training"},
+    {"degradation", "training"},
     {"analysis"},
     {"recipes"},
     {"apps"},

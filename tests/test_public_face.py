@@ -31,6 +31,7 @@ ROOMS = [
     "augment",
     "batches",
     "corpora",
+    "degradation",
     "evaluation",
     "models",
     "recipes",

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from tiny import tiny_encoder
-from veravox.augment import build_chain, build_synthesis
+from veravox.batches import build_chain, build_synthesis
 from veravox.errors import ConfigurationError
 from veravox.models import EXPERTS, DetectorModel, DetectorSpec, read_checkpoint
 from veravox.recipes import RECIPES, recipe, sam

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from veravox.augment import BandLimit, Chain, Codec, Gain, Noise, Polarity, build_chain
+from veravox.audio.codec_backends import FORMATS, codec_rate_hz, estimate_delay, is_available, round_trip
+from veravox.augment import BandLimit, Codec, Gain, Noise, Polarity
 from veravox.augment.noise import add_at_snr, coloured_noise
-from veravox.augment.round_trip import FORMATS, codec_rate_hz, is_available, lag_of, round_trip
+from veravox.batches import Chain, build_chain
 from veravox.errors import AugmentationError, ConfigurationError
 from veravox.registry import Spec
 
@@ -93,7 +94,7 @@ def test_every_codec_keeps_length_alignment_and_level(codec, speech):
     for bit_rate_bps in (FORMATS[codec].bit_rates_bps[0], FORMATS[codec].bit_rates_bps[-1]):
         result = round_trip(speech, RATE_HZ, codec, bit_rate_bps)
         assert len(result.waveform) == len(speech)
-        assert abs(lag_of(result.waveform, speech)) <= 8, bit_rate_bps  # half a millisecond
+        assert abs(estimate_delay(result.waveform, speech)) <= 8, bit_rate_bps  # half a millisecond
         assert 0.75 < result.waveform.std() / speech.std() < 1.15
         assert not np.array_equal(result.waveform, speech)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from veravox.augment import AUGMENTATIONS, SYNTHESES, build_chain
+from veravox.augment import AUGMENTATIONS, SYNTHESES
+from veravox.batches import build_chain
 from veravox.errors import AugmentationError, ConfigurationError, MissingDependencyError
 from veravox.registry import Spec
 

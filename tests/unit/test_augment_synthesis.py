@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from veravox.audio.mel import mel_filters
-from veravox.augment import build_synthesis, splice
 from veravox.augment.synthesis.griffin_lim import GriffinLim
-from veravox.augment.synthesis.lpc import predict
+from veravox.augment.synthesis.lpc import linear_prediction
+from veravox.batches import build_synthesis, splice
 from veravox.errors import AugmentationError, ConfigurationError
 
 RATE_HZ = 16000
@@ -51,7 +51,7 @@ def test_linear_prediction_finds_a_known_resonator():
 
     wave = lfilter([1], polynomial, rng(3).standard_normal(200_000))
     correlation = np.array([[np.dot(wave[: len(wave) - lag], wave[lag:]) for lag in range(3)]]) / len(wave)
-    predictor, gain = predict(correlation, 2)
+    predictor, gain = linear_prediction(correlation, 2)
     assert np.allclose(predictor[0], polynomial, atol=0.02)
     assert gain[0] == pytest.approx(1, abs=0.02)
 

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 
 from veravox.apps.cli import main
-from veravox.augment.contact_sheet import contact_sheet
-from veravox.augment.degrade import degrade, file_seed
-from veravox.augment.measures import bandwidth_hz, click_response, delay_ms, measure, onset_ms, rt60_s, snr_db
-from veravox.augment.operations import PEAK, Degraded, Operation
-from veravox.augment.suites import SUITES, suite_operations
+from veravox.degradation.degraded_copies import degrade, file_seed
+from veravox.degradation.measures import bandwidth_hz, click_response, delay_ms, measure, onset_ms, rt60_s, snr_db
+from veravox.degradation.operations import PEAK, Degraded, Operation
+from veravox.degradation.sheet import contact_sheet
+from veravox.degradation.suites import SUITES, suite_operations
 from veravox.errors import AugmentationError, ConfigurationError
 from veravox.tables import Protocol
 

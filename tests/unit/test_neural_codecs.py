@@ -9,9 +9,15 @@ import sys
 import numpy as np
 import pytest
 
-from veravox.augment import neural_codecs
-from veravox.augment.neural_codecs import NEURAL_CODECS, NeuralCodec, cached_weights, load_focalcodec, load_snac
-from veravox.augment.suites import suite_operations
+from veravox.degradation import neural_codecs
+from veravox.degradation.neural_codecs import (
+    NEURAL_CODECS,
+    NeuralCodec,
+    cached_weights,
+    load_focalcodec,
+    load_snac,
+)
+from veravox.degradation.suites import suite_operations
 from veravox.errors import AugmentationError
 
 RATE_HZ = 16000

@@ -14,8 +14,8 @@ import torch
 
 from tiny import tiny_recipe, tiny_stage
 from veravox.audio import window_policy
-from veravox.augment.synthesis.copies import SpoofedCopy
 from veravox.batches import Draw, EpochSampler, Pairing, TrainingWindows
+from veravox.batches.copies import SpoofedCopy
 from veravox.batches.training import COPIED, MIN_SPOOF_S, RECORDED, SPLICED
 from veravox.errors import AugmentationError, ConfigurationError
 from veravox.tables import Protocol, read_protocol
@@ -144,7 +144,7 @@ def test_a_splice_is_labelled_by_what_its_crop_holds(train, augmentation, monkey
             changed, "lpc", ((0.0, duration_s / 2, "spoof"), (duration_s / 2, duration_s, "bonafide"))
         )
 
-    monkeypatch.setattr("veravox.augment.synthesis.copies.CopySynthesis.copy", half)
+    monkeypatch.setattr("veravox.batches.copies.CopySynthesis.copy", half)
     data, trial = windows_of(train, augmentation=augmentation, splice=1.0), first(train, "bonafide")
     seen = set()
     for position in range(40):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from veravox.augment.guard import guarded
+from veravox.augment.guard import checked_call
 from veravox.lazy import attach
 from veravox.registry import Registry
 
@@ -43,7 +43,7 @@ class Augmentation(abc.ABC):
         Raises:
             AugmentationError: naming the augmentation, if it cannot be done.
         """
-        return guarded(self._who, self.apply, waveform, sample_rate_hz, rng, self.keeps_length)
+        return checked_call(self._who, self.apply, waveform, sample_rate_hz, rng, self.keeps_length)
 
     @abc.abstractmethod
     def apply(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
@@ -59,10 +59,6 @@ AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "veravox.augmen
 if TYPE_CHECKING:
     from veravox.augment.babble import Babble as Babble
     from veravox.augment.band_limit import BandLimit as BandLimit
-    from veravox.augment.chain import (
-        Chain as Chain,
-        build_chain as build_chain,
-    )
     from veravox.augment.clipping import Clipping as Clipping
     from veravox.augment.codec import Codec as Codec
     from veravox.augment.device import Device as Device
@@ -78,17 +74,9 @@ if TYPE_CHECKING:
     from veravox.augment.resampling import Resampling as Resampling
     from veravox.augment.room import Room as Room
     from veravox.augment.speed import Speed as Speed
-    from veravox.augment.splicing import (
-        Splice as Splice,
-        splice as splice,
-    )
     from veravox.augment.synthesis import (
         SYNTHESES as SYNTHESES,
         Synthesis as Synthesis,
-    )
-    from veravox.augment.synthesis.copies import (
-        CopySynthesis as CopySynthesis,
-        build_synthesis as build_synthesis,
     )
     from veravox.augment.time_stretch import TimeStretch as TimeStretch
 else:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from veravox.audio.power import mean_power
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.levels import mean_power
 from veravox.augment.noise import add_at_snr
 from veravox.augment.ranges import check_range, check_within
 from veravox.augment.recordings import find_recordings, read_piece, write_noise_recordings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from veravox.audio.filtering import filter_by_gain, rolloff
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.ranges import check_positive, check_range, check_within
-from veravox.augment.spectrum import filter_by_gain, rolloff
 
 
 @AUGMENTATIONS.register("band_limit")

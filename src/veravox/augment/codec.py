@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from veravox.audio.codec_backends import FORMATS, round_trip
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.ranges import check_choices, check_positive
-from veravox.augment.round_trip import FORMATS, round_trip
 from veravox.errors import ConfigurationError
 
 

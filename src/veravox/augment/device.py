@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from veravox.audio.filtering import filter_by_gain
+from veravox.audio.power import at_power_of
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.levels import at_power_of
 from veravox.augment.ranges import check_choices, check_within
-from veravox.augment.spectrum import filter_by_gain
 
 DEVICES: dict[str, tuple[float, float, float, float]] = {
     "telephone": (250.0, 400.0, 3200.0, 3700.0),

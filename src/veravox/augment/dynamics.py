@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.signal
 
+from veravox.audio.power import at_power_of
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.levels import at_power_of
 from veravox.augment.ranges import check_positive, check_range, check_within
 
 STEP_S = 0.002

@@ -26,7 +26,7 @@ def check_waveform(who: Callable[[], str], waveform: np.ndarray) -> None:
         )
 
 
-def guarded(
+def checked_call(
     who: Callable[[], str],
     transform: Transform,
     waveform: np.ndarray,

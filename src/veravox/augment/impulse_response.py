@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from veravox.audio.reverberation import convolve
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.ranges import check_within
 from veravox.augment.recordings import find_recordings, read_recording, write_noise_recordings
-from veravox.augment.reverberation import convolve
 from veravox.errors import AugmentationError
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from veravox.audio.power import at_power_of
+from veravox.audio.stretching import resample_by, stretch
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.levels import at_power_of
 from veravox.augment.ranges import check_range, check_within
-from veravox.augment.stretching import resample_by, stretch
 
 
 def shift_pitch(waveform: np.ndarray, sample_rate_hz: int, semitones: float) -> np.ndarray:

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from veravox.audio.reverberation import convolve, image_response
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.ranges import check_positive, check_range, check_within
-from veravox.augment.reverberation import convolve, image_response
 from veravox.errors import require
 
 WALL_M = 0.5

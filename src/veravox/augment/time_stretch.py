@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from veravox.audio.stretching import stretch
 from veravox.augment import AUGMENTATIONS, Augmentation
 from veravox.augment.ranges import check_range, check_within
-from veravox.augment.stretching import stretch
 
 
 @AUGMENTATIONS.register("time_stretch")

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING
 from veravox.lazy import attach
 
 if TYPE_CHECKING:
+    from veravox.batches.chain import (
+        Chain as Chain,
+        build_chain as build_chain,
+    )
+    from veravox.batches.copies import (
+        CopySynthesis as CopySynthesis,
+        build_synthesis as build_synthesis,
+    )
     from veravox.batches.pairing import (
         Draw as Draw,
         Pairing as Pairing,
@@ -15,6 +23,10 @@ if TYPE_CHECKING:
         WindowChunk as WindowChunk,
         prefetch as prefetch,
         read_windows as read_windows,
+    )
+    from veravox.batches.splicing import (
+        Splice as Splice,
+        splice as splice,
     )
     from veravox.batches.training import (
         EpochSampler as EpochSampler,

@@ -13,9 +13,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from veravox.audio import WindowPolicy, read_audio
-from veravox.augment import build_chain
-from veravox.augment.curriculum import Probability, at_epoch
-from veravox.augment.synthesis.copies import SpoofedCopy, build_synthesis
+from veravox.batches import build_chain
+from veravox.batches.copies import SpoofedCopy, build_synthesis
+from veravox.batches.curriculum import Probability, at_epoch
 from veravox.batches.pairing import COPIES, Draw, Pairing
 from veravox.errors import TrainingError, VeravoxError
 from veravox.tables import BONA_FIDE, SPOOF, Protocol

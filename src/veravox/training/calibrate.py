@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from veravox.audio import QualityMeter, WindowPolicy, read_audio
-from veravox.augment import build_chain
+from veravox.batches import build_chain
 from veravox.evaluation import fit_calibration
 from veravox.models.checkpoint import Checkpoint
 from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from veravox.augment.curriculum import at_epoch, curriculum
+from veravox.batches.curriculum import at_epoch, curriculum
 from veravox.errors import ConfigurationError, suggest
 from veravox.models.detector import DetectorSpec
 from veravox.models.spec_augment import SpecAugment

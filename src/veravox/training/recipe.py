@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import yaml
 
-from veravox.augment.chain import check_chain
-from veravox.augment.synthesis.copies import copied_share
+from veravox.batches.chain import check_chain
+from veravox.batches.copies import copied_share
 from veravox.corpora import named_mixes
 from veravox.errors import ConfigurationError, suggest
 from veravox.models.detector import DetectorSpec

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from veravox.audio import window_policy
-from veravox.augment import build_chain, build_synthesis
+from veravox.batches import build_chain, build_synthesis
 from veravox.batches.training import COPIED, SPLICED, Batch
 from veravox.errors import TrainingError
 from veravox.files import write_text

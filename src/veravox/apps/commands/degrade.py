@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """Post-processed and laundered copies of all trials, with their protocol; repeatable, resumable."""
     from veravox.apps import show
-    from veravox.augment.contact_sheet import contact_sheet
-    from veravox.augment.degrade import degrade
+    from veravox.degradation.degraded_copies import degrade
+    from veravox.degradation.sheet import contact_sheet
     from veravox.files import refuse_inputs
     from veravox.tables import read_protocol
 

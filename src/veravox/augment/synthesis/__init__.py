@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from veravox.augment.guard import guarded
+from veravox.augment.guard import checked_call
 from veravox.registry import Registry
 
 
@@ -30,7 +30,7 @@ class Synthesis(abc.ABC):
         Raises:
             AugmentationError: naming the synthesis, if it cannot be done.
         """
-        return guarded(lambda: f"synthesis {self.attack_id!r}", self.apply, waveform, sample_rate_hz, rng)
+        return checked_call(lambda: f"synthesis {self.attack_id!r}", self.apply, waveform, sample_rate_hz, rng)
 
     @classmethod
     def example_options(cls, folder: Path) -> dict[str, Any]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 
 from veravox.audio.mel import mel_filters
-from veravox.augment.levels import at_power_of
+from veravox.audio.power import at_power_of
+from veravox.audio.stft import OVERLAP, overlap_add, stft
 from veravox.augment.ranges import check_within
 from veravox.augment.synthesis import SYNTHESES, Synthesis
 
 FRAME_S = 0.05
-OVERLAP = 4
 MOMENTUM = 0.99
 
 
@@ -35,7 +34,8 @@ class GriffinLim(Synthesis):
     def apply(self, waveform: np.ndarray, sample_rate_hz: int, rng: np.random.Generator) -> np.ndarray:
         """The waveform with other phases, at the power it had."""
         size = 2 * OVERLAP * max(1, round(FRAME_S * sample_rate_hz / (2 * OVERLAP)))
-        magnitudes = np.abs(_analysed(waveform, size))
+        inside = slice(size, size + len(waveform))
+        magnitudes = np.abs(stft(waveform, size))
         if self.mel_bands:
             bank = mel_filters(self.mel_bands, size // 2 + 1, sample_rate_hz, 0.0, sample_rate_hz / 2).astype(
                 np.float32
@@ -45,29 +45,8 @@ class GriffinLim(Synthesis):
         spectra = magnitudes * np.exp(np.complex64(2j * np.pi) * turns)
         previous = np.zeros_like(spectra)
         for _ in range(self.iterations):
-            consistent = _analysed(_synthesised(spectra, size, len(waveform)), size)
+            consistent = stft(overlap_add(spectra, size)[inside], size)
             sped = consistent + np.float32(MOMENTUM) * (consistent - previous)
             previous = consistent
             spectra = magnitudes * sped / np.maximum(np.abs(sped), np.float32(1e-12))
-        return at_power_of(_synthesised(spectra, size, len(waveform)), waveform)
-
-
-def _window(size: int) -> np.ndarray:
-    return np.hanning(size + 1)[:-1].astype(np.float32)
-
-
-def _analysed(waveform: np.ndarray, size: int) -> np.ndarray:
-    hop = size // OVERLAP
-    padded = np.pad(waveform, (size, size + hop))
-    framed = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
-    return scipy.fft.rfft(framed * _window(size), axis=-1)
-
-
-def _synthesised(spectra: np.ndarray, size: int, samples: int) -> np.ndarray:
-    hop, window = size // OVERLAP, _window(size)
-    parts = (scipy.fft.irfft(spectra, size, axis=-1) * window).reshape(len(spectra), OVERLAP, hop)
-    total = np.zeros((len(spectra) + OVERLAP - 1, hop), np.float32)
-    for part in range(OVERLAP):
-        total[part : part + len(spectra)] += parts[:, part]
-    weight = (window**2).reshape(OVERLAP, hop).sum(axis=0)
-    return (total / weight).reshape(-1)[size : size + samples]
+        return at_power_of(overlap_add(spectra, size)[inside], waveform)

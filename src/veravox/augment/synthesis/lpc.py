@@ -6,7 +6,7 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 
-from veravox.augment.levels import at_power_of
+from veravox.audio.power import at_power_of
 from veravox.augment.ranges import check_range, check_within
 from veravox.augment.synthesis import SYNTHESES, Synthesis
 
@@ -36,7 +36,7 @@ class LinearPrediction(Synthesis):
         padded = np.pad(waveform, (size // 2, size + hop)).astype(np.float64)
         framed = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * np.hanning(size)
         correlation = scipy.fft.irfft(np.abs(scipy.fft.rfft(framed, 2 * size)) ** 2)[:, :size]
-        predictors, gains = predict(correlation, order)
+        predictors, gains = linear_prediction(correlation, order)
         periods = _periods(correlation, sample_rate_hz)
         source = _source(periods, hop, rng)
         source = np.pad(source, (0, max(0, len(padded) - len(source))))
@@ -51,7 +51,7 @@ class LinearPrediction(Synthesis):
         return at_power_of(result[hop : hop + len(waveform)].astype(np.float32), waveform)
 
 
-def predict(correlation: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+def linear_prediction(correlation: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Prediction polynomials (frames, order + 1) and residual levels (frames,) from autocorrelations."""
     energy = correlation[:, :1] * (1 + 1e-6) + 1e-9
     lags = np.concatenate([energy, correlation[:, 1 : order + 1]], axis=1)

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from veravox.augment.levels import at_power_of
+from veravox.audio.power import at_power_of
 from veravox.augment.ranges import check_range, check_within
 from veravox.augment.synthesis import SYNTHESES, Synthesis
 from veravox.errors import require

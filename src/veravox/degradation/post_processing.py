@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import soxr
 
+from veravox.audio.codec_backends import FORMATS, round_trip
+from veravox.audio.stretching import stretch
 from veravox.augment.band_limit import BandLimit
 from veravox.augment.noise import SLOPES, add_at_snr, coloured_noise
-from veravox.augment.operations import Degraded, Operation, drawn
 from veravox.augment.packet_loss import PacketLoss
 from veravox.augment.pitch import shift_pitch
-from veravox.augment.round_trip import FORMATS, round_trip
-from veravox.augment.stretching import stretch
+from veravox.degradation.operations import Degraded, Operation, drawn
 
 PHONE_CODECS = ("amr-nb", "gsm", "g726", "mu-law", "a-law")
 LOW_RATES_HZ, HIGH_RATES_HZ = (8000, 11025, 12000), (22050, 24000, 32000, 44100, 48000)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from veravox.augment.curriculum import Probability, at_epoch, curriculum
-from veravox.augment.splicing import splice
 from veravox.augment.synthesis import SYNTHESES
+from veravox.batches.curriculum import Probability, at_epoch, curriculum
+from veravox.batches.splicing import splice
 from veravox.errors import ConfigurationError
 from veravox.registry import Spec
 from veravox.tables import SPOOF

@@ -15,12 +15,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
 
-from veravox.augment.operations import Degraded, Operation
+from veravox.degradation.operations import Degraded, Operation
 from veravox.errors import AugmentationError
 
 Coder = Callable[[np.ndarray], np.ndarray]
@@ -56,8 +55,9 @@ class NeuralCodec:
         """The waveform after the codec, aligned and as long as it was."""
         folder = cached_weights(self.weights)
         assert folder is not None, "missing() is asked first"
+        import torch
+
         code, input_hz, output_hz = _loaded(self.load, folder)
-        torch = _torch()
         with torch.random.fork_rng():  # a decoder that samples, as a diffusion does, samples by the file's seed
             torch.manual_seed(int(rng.integers(2**31)))
             coded = code(soxr.resample(waveform, sample_rate_hz, input_hz))
@@ -83,13 +83,11 @@ def _loaded(load: Callable[[str], tuple[Coder, int, int]], folder: str) -> tuple
     return load(folder)
 
 
-def _torch() -> Any:
-    return importlib.import_module("torch")
-
-
 def load_encodec(folder: str) -> tuple[Coder, int, int]:
     """EnCodec at 6 kbit/s."""
-    torch, transformers = _torch(), importlib.import_module("transformers")
+    import torch
+
+    transformers = importlib.import_module("transformers")
     model = transformers.EncodecModel.from_pretrained(folder).eval()
     rate_hz = int(model.config.sampling_rate)
     bandwidth = min(model.config.target_bandwidths, key=lambda kilobits: abs(kilobits - 6.0))
@@ -106,7 +104,9 @@ def load_encodec(folder: str) -> tuple[Coder, int, int]:
 
 def load_snac(folder: str) -> tuple[Coder, int, int]:
     """SNAC."""
-    torch, snac = _torch(), importlib.import_module("snac")
+    import torch
+
+    snac = importlib.import_module("snac")
     model = snac.SNAC.from_pretrained(folder).eval()
 
     def code(waveform: np.ndarray) -> np.ndarray:
@@ -119,7 +119,9 @@ def load_snac(folder: str) -> tuple[Coder, int, int]:
 
 def load_focalcodec(folder: str) -> tuple[Coder, int, int]:
     """FocalCodec. From a folder its package reads one name with two endings, which the hub's files do not have."""
-    torch, package = _torch(), importlib.import_module("focalcodec")
+    import torch
+
+    package = importlib.import_module("focalcodec")
     with tempfile.TemporaryDirectory() as scratch:
         for source, name in (("config.json", "model.json"), ("model.safetensors", "model.safetensors")):
             if not Path(folder, source).is_file():
@@ -140,7 +142,8 @@ def load_focalcodec(folder: str) -> tuple[Coder, int, int]:
 
 def load_semanticodec(folder: str) -> tuple[Coder, int, int]:
     """SemantiCodec at 100 tokens per second; its package reads files only, and reports on stdout."""
-    torch = _torch()
+    import torch
+
     cache = Path(folder).parents[2]  # snapshots/HASH inside the repository's folder inside the cache
     with contextlib.redirect_stdout(sys.stderr), _offline():
         package = importlib.import_module("semanticodec")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from veravox.augment import AUGMENTATIONS, Augmentation
-from veravox.augment.curriculum import Probability, at_epoch, curriculum, plain
 from veravox.augment.guard import check_waveform
+from veravox.batches.curriculum import Probability, at_epoch, curriculum, plain
 from veravox.errors import ConfigurationError
 from veravox.registry import Spec
 

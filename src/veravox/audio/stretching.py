@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
-from veravox.augment.levels import at_power_of
+from veravox.audio.power import at_power_of
+from veravox.audio.stft import OVERLAP, overlap_add, stft
 
 WINDOW_S = 0.064
-OVERLAP = 4
 
 
 def resample_by(waveform: np.ndarray, factor: float) -> np.ndarray:
@@ -27,19 +27,15 @@ def stretch(waveform: np.ndarray, sample_rate_hz: int, factor: float) -> np.ndar
     """
     size = 2 * scipy.fft.next_fast_len(round(WINDOW_S * sample_rate_hz / 2), real=True)
     hop = size // OVERLAP
-    window = np.hanning(size + 1)[:-1].astype(np.float32)
     wanted = max(1, round(len(waveform) * factor))
-    padded = np.pad(waveform, (size, size + hop))
-    framed = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
-    spectra = scipy.fft.rfft(framed * window, axis=-1)  # (frames, bins)
+    spectra = stft(waveform, size)  # (frames, bins)
     positions = np.arange(0, len(spectra) - 1, 1 / factor)
     before = positions.astype(np.int64)
     part = (positions - before).astype(np.float32)[:, None]
     sizes = np.abs(spectra)
     magnitudes = (1 - part) * sizes[before] + part * sizes[before + 1]
     phases = _locked_phases(spectra, sizes, before, hop / size)
-    frames = scipy.fft.irfft(magnitudes * np.exp(1j * phases).astype(np.complex64), size, axis=-1)
-    result = _overlap_added(frames * window, hop, window)
+    result = overlap_add(magnitudes * np.exp(1j * phases).astype(np.complex64), size)
     start = round(size * (factor + 1) / 2)
     piece = result[start : start + wanted]
     piece = np.pad(piece, (0, wanted - len(piece))).astype(np.float32, copy=False)
@@ -79,14 +75,3 @@ def _nearest_peaks(sizes: np.ndarray) -> np.ndarray:
     left = np.maximum.accumulate(np.where(peak, bins, -(10**6)), axis=1)
     right = np.minimum.accumulate(np.where(peak, bins, 10**6)[:, ::-1], axis=1)[:, ::-1]
     return np.where(bins - left <= right - bins, left, right)
-
-
-def _overlap_added(frames: np.ndarray, hop: int, window: np.ndarray) -> np.ndarray:
-    """Frames added at every hop, divided by the overlapped squared windows."""
-    count = len(frames)
-    parts = frames.reshape(count, OVERLAP, hop)
-    total = np.zeros((count + OVERLAP - 1, hop), np.float32)
-    for part in range(OVERLAP):
-        total[part : part + count] += parts[:, part]
-    weight = (window**2).reshape(OVERLAP, hop).sum(axis=0)
-    return (total / weight).reshape(-1)

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from veravox.augment.recordings import read_native
-from veravox.augment.suites import suite_operations
+from veravox.degradation.suites import suite_operations
 from veravox.errors import AugmentationError, ConfigurationError, VeravoxError
 from veravox.files import whole_file, write_json
 from veravox.tables import Protocol, write_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.signal
 
-from veravox.augment.levels import at_power_of
+from veravox.audio.power import at_power_of
 
 SPEED_OF_SOUND_M_S = 343.0
 DIRECT_S = 0.0025

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from veravox.audio.filtering import filter_by_gain
+from veravox.audio.power import at_power_of
+from veravox.audio.reverberation import convolve, reverberation_time_s
 from veravox.augment.device import Device
-from veravox.augment.levels import at_power_of
 from veravox.augment.noise import add_at_snr, coloured_noise
-from veravox.augment.operations import Degraded, Operation, drawn
-from veravox.augment.reverberation import convolve, reverberation_time_s
 from veravox.augment.room import Room
-from veravox.augment.spectrum import filter_by_gain
+from veravox.degradation.operations import Degraded, Operation, drawn
 
 FIRINGS_PER_TURN = 2
 """Of a four-cylinder four-stroke engine."""

@@ -15,10 +15,10 @@ import numpy as np
 import soxr
 
 from veravox import pages
-from veravox.augment.degrade import ORIGINAL
-from veravox.augment.measures import measure
 from veravox.augment.recordings import read_native
-from veravox.augment.suites import suite_operations
+from veravox.degradation.degraded_copies import ORIGINAL
+from veravox.degradation.measures import measure
+from veravox.degradation.suites import suite_operations
 from veravox.errors import ProtocolError, suggest
 from veravox.files import write_bytes, write_text
 from veravox.tables import Protocol

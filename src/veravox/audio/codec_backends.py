@@ -23,7 +23,7 @@ PROBE_S = 0.8
 class Format:
     """How one codec is reached: its encoder and decoder, sampling rates and usual bit rates.
 
-    `way` is `packets` (PyAV, no container), `wav` (PyAV, where a decoder needs the header) or `sndfile`.
+    `backend` is `packets` (PyAV, no container), `wav` (PyAV, where a decoder needs the header) or `sndfile`.
     """
 
     encoder: str
@@ -31,7 +31,7 @@ class Format:
     rates_hz: tuple[int, ...]
     bit_rates_bps: tuple[int, ...]
     sample_format: str = "s16"
-    way: str = "packets"
+    backend: str = "packets"
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,7 +57,7 @@ FORMATS: dict[str, Format] = {
         "flt",
         options={"compression_level": "3"},
     ),
-    "vorbis": Format("VORBIS", "VORBIS", MUSIC_RATES_HZ, (16000, 24000, 32000, 48000, 64000), way="sndfile"),
+    "vorbis": Format("VORBIS", "VORBIS", MUSIC_RATES_HZ, (16000, 24000, 32000, 48000, 64000), backend="sndfile"),
     "amr-nb": Format(
         "libopencore_amrnb",
         "libopencore_amrnb",
@@ -65,8 +65,8 @@ FORMATS: dict[str, Format] = {
         (4750, 5150, 5900, 6700, 7400, 7950, 10200, 12200),
     ),
     "g722": Format("g722", "g722", (16000,), (64000,)),
-    "g726": Format("g726", "g726", (8000,), (16000, 24000, 32000, 40000), way="wav"),
-    "gsm": Format("GSM610", "GSM610", (8000,), (13200,), way="sndfile"),
+    "g726": Format("g726", "g726", (8000,), (16000, 24000, 32000, 40000), backend="wav"),
+    "gsm": Format("GSM610", "GSM610", (8000,), (13200,), backend="sndfile"),
     "mu-law": Format("pcm_mulaw", "pcm_mulaw", (8000,), (64000,)),
     "a-law": Format("pcm_alaw", "pcm_alaw", (8000,), (64000,)),
 }
@@ -96,7 +96,7 @@ class RoundTrip:
 def is_available(codec: str) -> bool:
     """Whether this installation has the codec's encoder and decoder."""
     form = _format(codec)
-    if form.way == "sndfile":
+    if form.backend == "sndfile":
         import soundfile
 
         container = "OGG" if codec == "vorbis" else "WAV"
@@ -184,7 +184,7 @@ def _pass(
     """The decoded samples, late by the codec's delay, and the number of bits in between."""
     form = FORMATS[codec]
     padded = np.concatenate([waveform, np.zeros(round(PAD_S * rate_hz), np.float32)])
-    return WAYS[form.way](padded, rate_hz, form, bit_rate_bps, vbr_quality)
+    return BACKENDS[form.backend](padded, rate_hz, form, bit_rate_bps, vbr_quality)
 
 
 def _through_packets(
@@ -259,7 +259,7 @@ def _header_bytes(rate_hz: int, **settings: Any) -> int:
     return buffer.tell()
 
 
-WAYS: dict[str, Callable[..., tuple[np.ndarray, int]]] = {
+BACKENDS: dict[str, Callable[..., tuple[np.ndarray, int]]] = {
     "packets": _through_packets,
     "wav": _through_wav,
     "sndfile": _through_sndfile,
@@ -291,10 +291,10 @@ def _delay(codec: str, rate_hz: int) -> int:
     form = FORMATS[codec]
     probe = _probe(rate_hz)
     decoded, _ = _pass(probe, rate_hz, codec, form.bit_rates_bps[-1])
-    return lag_of(decoded, probe)
+    return estimate_delay(decoded, probe)
 
 
-def lag_of(late: np.ndarray, early: np.ndarray) -> int:
+def estimate_delay(late: np.ndarray, early: np.ndarray) -> int:
     """Samples by which `late` follows `early`: the peak of their cross-correlation."""
     size = scipy.fft.next_fast_len(len(late) + len(early), real=True)
     correlation = scipy.fft.irfft(scipy.fft.rfft(late, size) * np.conj(scipy.fft.rfft(early, size)), size)

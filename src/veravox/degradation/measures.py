@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.signal
 
-from veravox.augment.levels import mean_power
-from veravox.augment.operations import Operation
-from veravox.augment.reverberation import reverberation_time_s
-from veravox.augment.round_trip import lag_of
+from veravox.audio.codec_backends import estimate_delay
+from veravox.audio.power import mean_power
+from veravox.audio.reverberation import reverberation_time_s
+from veravox.degradation.operations import Operation
 
 ALIKE = 0.5
 """Correlation from which the waveforms themselves tell a delay."""
@@ -19,7 +19,7 @@ CLICK_S = (0.2, 2.0)
 def delay_ms(degraded: np.ndarray, original: np.ndarray, sample_rate_hz: int) -> float | None:
     """How much later the degraded waveform is, by the peak of the cross-correlation; None where the two are too
     unlike for that."""
-    lag = lag_of(degraded, original)
+    lag = estimate_delay(degraded, original)
     size = min(len(original), len(degraded))
     alike = np.corrcoef(np.roll(degraded, -lag)[:size], original[:size])[0, 1]
     return 1000 * lag / sample_rate_hz if abs(alike) >= ALIKE else None
@@ -27,7 +27,7 @@ def delay_ms(degraded: np.ndarray, original: np.ndarray, sample_rate_hz: int) ->
 
 def loudness_delay_ms(degraded: np.ndarray, original: np.ndarray, sample_rate_hz: int) -> float:
     """How much later its loudness is; reverberation counts, since it makes sounds last longer."""
-    lag = lag_of(_loudness(degraded, sample_rate_hz), _loudness(original, sample_rate_hz))
+    lag = estimate_delay(_loudness(degraded, sample_rate_hz), _loudness(original, sample_rate_hz))
     return 1000 * lag / sample_rate_hz
 
 
@@ -63,7 +63,7 @@ def level_change_db(degraded: np.ndarray, original: np.ndarray) -> float:
     return float(10 * np.log10(max(mean_power(degraded), 1e-20) / max(mean_power(original), 1e-20)))
 
 
-def parted(
+def split_signal_noise(
     operation: Operation, seed: int, waveform: np.ndarray, sample_rate_hz: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What an operation makes of a waveform, and what it adds to it, under a file's seed.
@@ -77,7 +77,7 @@ def parted(
 
 def added_snr_db(operation: Operation, seed: int, original: np.ndarray, sample_rate_hz: int) -> float:
     """Power of what an operation makes of a waveform over the power of what it adds, in dB."""
-    signal, noise = parted(operation, seed, original, sample_rate_hz)
+    signal, noise = split_signal_noise(operation, seed, original, sample_rate_hz)
     return float(10 * np.log10(max(mean_power(signal), 1e-20) / max(mean_power(noise), 1e-20)))
 
 
@@ -85,7 +85,7 @@ def click_response(operation: Operation, seed: int, sample_rate_hz: int) -> np.n
     """What an operation makes of a click at `CLICK_S[0]` under a file's seed, without added noise."""
     click = np.zeros(round(sum(CLICK_S) * sample_rate_hz), np.float32)
     click[round(CLICK_S[0] * sample_rate_hz)] = 0.5
-    return parted(operation, seed, click, sample_rate_hz)[0]
+    return split_signal_noise(operation, seed, click, sample_rate_hz)[0]
 
 
 def rt60_s(response: np.ndarray, sample_rate_hz: int) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from veravox.augment.laundering import launderings
-from veravox.augment.neural_codecs import neural_codings
-from veravox.augment.operations import Operation
-from veravox.augment.post_processing import post_processings
+from veravox.degradation.laundering import launderings
+from veravox.degradation.neural_codecs import neural_codings
+from veravox.degradation.operations import Operation
+from veravox.degradation.post_processing import post_processings
 from veravox.errors import ConfigurationError, suggest
 
 AFTER = "vorbis 16k"

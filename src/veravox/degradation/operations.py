@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from veravox.augment.guard import guarded
+from veravox.augment.guard import checked_call
 
 PEAK = 10 ** (-0.1 / 20)
 """What a result above full scale is scaled to: -0.1 dB of full scale."""
@@ -69,7 +69,7 @@ class Operation:
             return made[0].waveform
 
         rng = np.random.default_rng(seed)
-        result = guarded(lambda: f"operation {self.name!r}", transform, waveform, sample_rate_hz, rng, False)
+        result = checked_call(lambda: f"operation {self.name!r}", transform, waveform, sample_rate_hz, rng, False)
         parameters, peak = dict(made[0].parameters), float(np.abs(result).max())
         if peak > 1:
             result = result * np.float32(PEAK / peak)
