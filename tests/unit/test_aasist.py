@@ -40,7 +40,7 @@ def detector_of(expert: str, window_s: float = 64600 / 16000, **options: object)
 def test_official_weights_give_the_official_logits_on_every_clip(expert, material):
     name, parameters = OFFICIAL[expert]
     golden = json.loads((material / "aasist" / "golden_logits.json").read_text())
-    detector = import_checkpoint(material / "aasist" / f"{name}.pth", expert).detector
+    detector = import_checkpoint(material / "aasist" / f"{name}.pth", expert).model
     assert sum(parameter.numel() for parameter in detector.parameters()) == parameters
     for clip, expected in golden.items():
         if clip.startswith("synthetic"):
@@ -135,9 +135,33 @@ def test_a_damaged_file_is_refused_or_read_never_a_crash(data):
             import_checkpoint(path, "aasist_l")
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("entry", ["", "state_dict", "model"])
+def test_the_wrappings_of_other_peoples_checkpoints_are_taken_off_and_named(foreign_file, prefix, entry):
+    plain = import_checkpoint(foreign_file, "aasist_l").model.state_dict()
+    weights = torch.load(foreign_file, weights_only=True)
+    wrapped = {prefix + name: tensor for name, tensor in weights.items() if "num_batches" not in name}
+    torch.save({entry: wrapped, "optimizer": {"lr": 1e-4}, "epoch": 3} if entry else wrapped, foreign_file)
+    imported = import_checkpoint(foreign_file, "aasist_l")
+    names = [name for name in plain if "num_batches" not in name]
+    assert all(torch.equal(plain[name], imported.model.state_dict()[name]) for name in names)
+    assert (imported.provenance["prefix"], imported.provenance.get("entry", "")) == (prefix, entry)
+
+
+def test_two_state_dicts_in_one_file_and_half_prefixed_names_are_refused(foreign_file):
+    weights = torch.load(foreign_file, weights_only=True)
+    torch.save({"model": weights, "ema": weights}, foreign_file)
+    with pytest.raises(CheckpointError, match=r"several state dicts \(model, ema\)"):
+        import_checkpoint(foreign_file, "aasist_l")
+    mixed = {("module." if index % 2 else "") + name: item for index, (name, item) in enumerate(weights.items())}
+    torch.save(mixed, foreign_file)
+    with pytest.raises(CheckpointError, match=r"not known: 'module\."):
+        import_checkpoint(foreign_file, "aasist_l")
+
+
 def test_more_than_a_state_dict_and_an_unknown_expert_are_refused(tmp_path):
     path = tmp_path / "training.pth"
-    torch.save({"model": {"a": torch.zeros(1)}, "epoch": 3}, path)
+    torch.save({"model": {"a": torch.zeros(1), "lr": 1e-4}, "epoch": 3}, path)
     with pytest.raises(CheckpointError, match="more than a state dict"):
         import_checkpoint(path, "aasist")
     with pytest.raises(ConfigurationError, match="did you mean 'aasist'"):
@@ -166,6 +190,6 @@ def test_aasist_refuses_spectral_features():
 def test_writing_and_reading_keeps_scores_to_the_bit(tmp_path):
     detector = detector_of("aasist_l", window_s=0.3, any_length=True)
     windows = torch.randn(2, 4800)
-    again = read_checkpoint(write_checkpoint(Checkpoint(detector), tmp_path)).detector
+    again = read_checkpoint(write_checkpoint(Checkpoint(detector), tmp_path)).model
     with torch.inference_mode():
         assert torch.equal(detector(windows).logits, again(windows).logits)

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 from torch import nn
-from veravox.models.graphs import GraphPool
 
 from veravox.models import DetectorModel, DetectorSpec
 from veravox.models.experts import EXPERTS
 from veravox.models.gates import GATES
+from veravox.models.layers.graphs import GraphPool
 from veravox.registry import Spec
 
 

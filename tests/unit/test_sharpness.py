@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -285,3 +286,17 @@ def test_a_table_with_text_where_numbers_belong_is_one_clear_line(tmp_path):
     (tmp_path / "t.csv").write_text(f"{','.join(COLUMNS)}\nm,p,all,all,one_step,far,1,,,1,2,1,\n")
     with pytest.raises(EvaluationError, match=r"this is no table of sharpness: .*'rho'"):
         SharpnessTable.read(tmp_path / "t.csv")
+
+
+def test_classes_weigh_in_the_loss_as_they_did_in_training_unless_told(protocol):
+    weighted = {"recipe": {"stages": [{"class_weights": None}, {"class_weights": [0.1, 0.9]}]}}
+    before = {"recipe": {"training": {"class_weights": [0.1, 0.9]}, "stages": [{"name": "joint"}]}}
+    plain = tiny_checkpoint()
+    losses = {}
+    for name, provenance in (("plain", {}), ("weighted", weighted), ("before", before)):
+        checkpoint = replace(plain, provenance=provenance)
+        table = measure_sharpness(checkpoint, {"all": protocol}, Measure(max_batches=1))
+        losses[name] = table.frame["loss"][0]
+    told = measure_sharpness(plain, {"all": protocol}, Measure(max_batches=1, class_weights=(0.1, 0.9)))
+    assert losses["weighted"] == losses["before"] == told.frame["loss"][0]
+    assert losses["weighted"] != losses["plain"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from veravox.errors import CheckpointError, ConfigurationError, first_few, sugge
 from veravox.models.checkpoint import Checkpoint
 from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel, DetectorSpec
 from veravox.models.experts import EXPERTS, OfficialWeights
+
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""Before every name in the state dicts of wrapped models, alone or one after another."""
 
 
 def importable() -> dict[str, OfficialWeights]:
@@ -25,7 +29,7 @@ def import_checkpoint(path: str | os.PathLike[str], expert: str) -> Checkpoint:
     """A detector of one expert with the weights of a foreign PyTorch file; runs no code from the file.
 
     Args:
-        path: a state dict, as `torch.save` writes it.
+        path: a state dict, as `torch.save` writes it, or a file with one inside; prefixes of wrappers are dropped.
         expert: what it is: `aasist`, `aasist_l`, or `rawnet2` (ASVspoof 2021 baseline).
     Raises:
         ConfigurationError: if weights of this expert cannot be imported.
@@ -34,7 +38,7 @@ def import_checkpoint(path: str | os.PathLike[str], expert: str) -> Checkpoint:
     if expert not in importable():
         raise ConfigurationError(f"cannot import weights of expert {expert!r}; {suggest(expert, importable())}")
     official = importable()[expert]
-    weights = _read_state(Path(path))
+    weights, wrapping = _read_state(Path(path))
     spec = DetectorSpec.parse(
         {
             "front_ends": {"waveform": "waveform"},
@@ -45,10 +49,12 @@ def import_checkpoint(path: str | os.PathLike[str], expert: str) -> Checkpoint:
     detector = DetectorModel(spec)
     target = detector.mixture.experts[expert]
     target.load_state_dict(_renamed(weights, official.names, target.state_dict(), path, expert))
-    return Checkpoint(detector.eval(), provenance={"imported_from": Path(path).name}, source=str(path))
+    provenance = {"imported_from": Path(path).name, **wrapping}
+    return Checkpoint(detector.eval(), provenance=provenance, source=str(path))
 
 
-def _read_state(file: Path) -> dict[str, Tensor]:
+def _read_state(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Weights by name, and what was around them: the `entry` of the file, the `prefix` of their names."""
     if not file.is_file():
         raise CheckpointError(f"no file at {str(file)!r}")
     try:
@@ -56,12 +62,38 @@ def _read_state(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # whatever a damaged file makes of the foreign reader
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{str(file)!r} is no PyTorch file of plain weights: {reason}") from error
-    if not isinstance(content, Mapping) or not all(isinstance(item, Tensor) for item in content.values()):
-        raise CheckpointError(
-            f"{str(file)!r} holds more than a state dict; save model.state_dict() alone and import that"
-        )
-    # Wrappers for several GPUs put one prefix before every name.
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    weights, entry = _only_state(content, file)
+    prefix = _shared_prefix(list(weights))
+    wrapping = {key: value for key, value in (("entry", entry), ("prefix", prefix)) if value}
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items()}, wrapping
+
+
+def _only_state(content: Any, file: Path) -> tuple[dict[str, Tensor], str]:
+    """The state dict that a file is, or the only one that it holds, and the name of that."""
+    if _is_state(content):
+        return {str(name): tensor for name, tensor in content.items()}, ""
+    inside = content.items() if isinstance(content, Mapping) else ()
+    states = {str(key): value for key, value in inside if _is_state(value) and value}
+    if len(states) != 1:
+        which = f"several state dicts ({', '.join(states)})" if states else "more than a state dict"
+        raise CheckpointError(f"{str(file)!r} holds {which}; save model.state_dict() alone and import that")
+    entry, state = next(iter(states.items()))
+    return {str(name): tensor for name, tensor in state.items()}, entry
+
+
+def _is_state(content: Any) -> bool:
+    return isinstance(content, Mapping) and all(isinstance(item, Tensor) for item in content.values())
+
+
+def _shared_prefix(names: list[str]) -> str:
+    """What wrappers put before every name: several GPUs, a compiled model, a training module."""
+    prefix = ""
+    while names:
+        added = next((one for one in PREFIXES if all(name.startswith(prefix + one) for name in names)), None)
+        if added is None:
+            break
+        prefix += added
+    return prefix
 
 
 def _renamed(
@@ -72,6 +104,9 @@ def _renamed(
     expert: str,
 ) -> dict[str, Tensor]:
     unknown = [name for name in weights if name not in names]
+    # Norms counted no batches before torch 0.4.1.
+    uncounted = [name for name in names if name not in weights and name.endswith("num_batches_tracked")]
+    weights = {**weights, **{name: torch.zeros_like(expected[names[name]]) for name in uncounted}}
     missing = [name for name in names if name not in weights]
     misshaped = [
         f"{name} {tuple(weights[name].shape)} not {tuple(expected[ours].shape)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Measure:
         steps, draws, rounds: of ascent, of the average, of the search for the eigenvalue (its products).
         batch_size: m of m-sharpness.
         max_batches: per condition, drawn by `seed`; None for all.
-        class_weights: of spoof and bona fide in the loss.
+        class_weights: of spoof and bona fide in the loss; None for those that the detector was trained with.
         seed: of batches, draws and intervals.
     Raises:
         ConfigurationError: for an unknown measure or a value out of range.
@@ -66,17 +66,31 @@ class Measure:
     rounds: int = 20
     batch_size: int = 32
     max_batches: int | None = None
-    class_weights: tuple[float, float] = (1.0, 1.0)
+    class_weights: tuple[float, float] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in self.measures:
             if name not in MEASURES:
                 raise ConfigurationError(f"unknown measure {name!r}; {suggest(name, MEASURES)}")
-        if not self.measures or min(self.rho, self.adaptive_rho) <= 0 or min(self.class_weights) <= 0:
+        if not self.measures or min(self.rho, self.adaptive_rho) <= 0 or min(self.class_weights or (1,)) <= 0:
             raise ConfigurationError("sharpness needs a measure, and rho and class weights above 0")
         if min(self.steps, self.draws, self.rounds, self.batch_size) < 1 or (self.max_batches or 1) < 1:
             raise ConfigurationError("steps, draws, rounds, batch size and batches must be at least 1")
+
+    def with_weights_of(self, checkpoint: Checkpoint) -> Measure:
+        """The same with the class weights of a detector's training, unless there are some already."""
+        return self if self.class_weights else replace(self, class_weights=trained_class_weights(checkpoint))
+
+
+def trained_class_weights(checkpoint: Checkpoint) -> tuple[float, float]:
+    """Weights of spoof and bona fide in the loss of a detector's last stage; 1 and 1 if unknown."""
+    recipe = checkpoint.provenance.get("recipe")
+    if not isinstance(recipe, Mapping) or not recipe.get("stages"):
+        return 1.0, 1.0
+    shared = recipe.get("training") or {}  # before stages had all their fields
+    weights = recipe["stages"][-1].get("class_weights", shared.get("class_weights"))
+    return (float(weights[0]), float(weights[1])) if weights else (1.0, 1.0)
 
 
 @dataclass
@@ -137,7 +151,7 @@ def measure_batch(
     space = WeightSpace(detector)
 
     def loss() -> Tensor:
-        return weighted_loss(detector(batch.windows).logits, batch.targets, settings.class_weights)
+        return weighted_loss(detector(batch.windows).logits, batch.targets, settings.class_weights or (1.0, 1.0))
 
     with torch.no_grad():
         logits = detector(batch.windows).logits.double().cpu().numpy()
@@ -230,8 +244,8 @@ def measure_sharpness(
     Raises:
         ProtocolError: if a column or label is missing, or no file of a condition can be heard.
     """
-    settings = settings or Measure()
     checkpoint = as_checkpoint(detector)
+    settings = (settings or Measure()).with_weights_of(checkpoint)
     checkpoint.model.eval()
     rows, failures = [], []
     for name, protocol in protocols.items():

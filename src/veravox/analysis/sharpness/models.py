@@ -141,6 +141,7 @@ def draw_landscapes(
     with (progress or _silent)(f"landscapes of {_counted(list(names))}, points", total) as advance:
         for source, name in names.items():
             checkpoint = load_detector(source, device)
+            weights = settings.with_weights_of(checkpoint).class_weights or (1.0, 1.0)
             batches = TrialWindows(protocol, checkpoint, policy).batches(
                 settings.batch_size, settings.max_batches or 4, settings.seed
             )
@@ -153,7 +154,7 @@ def draw_landscapes(
                         dimensions,  # type: ignore[arg-type]
                         points,
                         reach,
-                        settings.class_weights,
+                        weights,
                         settings.seed,
                         name,
                         advance,

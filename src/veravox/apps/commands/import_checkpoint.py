@@ -32,9 +32,12 @@ def command(
     checkpoint = import_checkpoint(file, expert)
     written = write_checkpoint(checkpoint, out)
     parameters = sum(parameter.numel() for parameter in checkpoint.model.parameters())
+    wrapping = {key: value for key, value in checkpoint.provenance.items() if key in ("entry", "prefix")}
     if json_output:
-        show.print_json({"path": str(written), "expert": expert, "parameters": parameters})
+        show.print_json({"path": str(written), "expert": expert, "parameters": parameters, **wrapping})
     else:
+        for key, value in wrapping.items():
+            typer.echo(f"read {'from the entry' if key == 'entry' else 'without the prefix'} {value!r}")
         typer.echo(
             f"{written}: {expert}, {parameters:,} parameters, uncalibrated; try: veravox score --model {written}"
         )

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from veravox.analysis.sharpness.table import SharpnessTable
+    from veravox.tables import Protocol
 
 
 def command(
@@ -26,7 +27,9 @@ def command(
     draws: Annotated[int, typer.Option(help="Gaussian draws of the average.", min=1)] = 4,
     batch_size: Annotated[int, typer.Option(help="m of m-sharpness.", min=1)] = 32,
     max_batches: Annotated[int, typer.Option(help="Batches a condition, drawn by the seed; 0: all.", min=0)] = 0,
-    class_weights: Annotated[str, typer.Option(help="SPOOF,BONAFIDE weights in the loss.")] = "1,1",
+    class_weights: Annotated[
+        str | None, typer.Option(help="SPOOF,BONAFIDE weights in the loss [those each model was trained with].")
+    ] = None,
     policy: Annotated[str, typer.Option(help="Which window of a trial: first or middle.")] = "first",
     landscape: Annotated[bool, typer.Option("--landscape", help="Plot the loss around the weights.")] = False,
     points: Annotated[int, typer.Option(help="Points along a landscape's axis; odd.")] = 15,
@@ -54,15 +57,7 @@ def command(
     from veravox.analysis.sharpness.table import correlate as correlation_of
     from veravox.apps import show
     from veravox.errors import ConfigurationError
-    from veravox.tables import Protocol
 
-    try:
-        weights = tuple(float(part) for part in class_weights.split(","))
-        spoof, bona_fide = weights
-    except ValueError:
-        raise ConfigurationError(
-            f"--class-weights takes two numbers, such as 0.1,0.9; not {class_weights!r}"
-        ) from None
     if landscape and report is None:
         raise ConfigurationError("--landscape draws into a folder; add --report FOLDER")
     settings = Measure(
@@ -73,26 +68,25 @@ def command(
         draws,
         batch_size=batch_size,
         max_batches=max_batches or None,
-        class_weights=(spoof, bona_fide),
+        class_weights=_class_weights(class_weights),
         seed=seed,
     )
-    named = [text.partition("=") if "=" in text else (Path(text).stem, "=", text) for text in protocols]
-    read = {name: Protocol.read(path) for name, _, path in named}
-    if len(read) < len(named):
-        raise ConfigurationError("two protocols have one name; give each its own as NAME=FILE")
+    read = _read_protocols(protocols)
     sources = [model, *(beside or [])]
-    found = find_models([*sources, *(correlate or [])])
-    for folder in found.unfinished:
+    models = find_models([*sources, *(correlate or [])])
+    for folder in models.unfinished:
         show.warn(f"{folder} holds no checkpoint yet and is left out")
 
     def progress(what: str, total: int):  # type: ignore[no-untyped-def]
         return show.progress(what, total, quiet)
 
     shown = [source for source in find_models(sources).names if not is_table(source)]
-    table = measure_models(found.names, read, settings, by or [], drift, policy, device, progress, in_detail=shown)
+    table = measure_models(
+        models.names, read, settings, by or [], drift, policy, device, progress, in_detail=shown
+    )
     landscapes = []
     if landscape:
-        drawn = {source: found.names[source] for source in shown}
+        drawn = {source: models.names[source] for source in shown}
         first = next(iter(read.values()))
         landscapes = draw_landscapes(drawn, first, settings, points, reach, policy, device, progress)
     correlations = correlation_of(table, settings.measures[0], seed) if correlate else []
@@ -109,6 +103,29 @@ def command(
         _print(table, correlations)
     if table.failures:
         raise typer.Exit(1)
+
+
+def _class_weights(text: str | None) -> tuple[float, float] | None:
+    from veravox.errors import ConfigurationError
+
+    if text is None:
+        return None
+    try:
+        spoof, bona_fide = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigurationError(f"--class-weights takes two numbers, such as 0.1,0.9; not {text!r}") from None
+    return spoof, bona_fide
+
+
+def _read_protocols(texts: list[str]) -> dict[str, Protocol]:
+    from veravox.errors import ConfigurationError
+    from veravox.tables import Protocol
+
+    named = [text.partition("=") if "=" in text else (Path(text).stem, "=", text) for text in texts]
+    protocols = {name: Protocol.read(path) for name, _, path in named}
+    if len(protocols) < len(named):
+        raise ConfigurationError("two protocols have one name; give each its own as NAME=FILE")
+    return protocols
 
 
 def _print(table: SharpnessTable, correlations: list[dict[str, Any]]) -> None:
