@@ -51,10 +51,10 @@ def training_limits(
     """
     rng = np.random.default_rng((seed, 0x11317))
     paths = train.audio_paths()
-    chosen = rng.permutation(len(paths))[:trials]
+    drawn = rng.permutation(len(paths))[:trials]
     chain = build_chain(augmentation).at_epoch(epoch)
     measured = []
-    for position, index in enumerate(chosen):
+    for position, index in enumerate(drawn):
         waveform = read_audio(paths[index], SAMPLE_RATE_HZ)
         noise = np.random.default_rng((seed, 0x11317, position))
         meter = QualityMeter(SAMPLE_RATE_HZ)

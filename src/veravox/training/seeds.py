@@ -91,65 +91,81 @@ def fit_seeds(
         TrainingError: if a folder holds a run and `resume` is not set, or a run of another recipe or other data.
     """
     processes, folder = processes or Processes(), Path(out)
-    plans = {seed: replace(recipe, seed=seed) for seed in seeds}
-    if not plans or len(plans) < len(seeds):
+    recipes = {seed: replace(recipe, seed=seed) for seed in seeds}
+    if not recipes or len(recipes) < len(seeds):
         raise ConfigurationError("several seeds are at least one, each named once")
-    places = {seed: folder / f"seed-{seed}" for seed in plans}
-    taken = [place for place in places.values() if (place / STATE_NAME).exists() or _finished(place)]
-    if taken and not resume:
+    folders = {seed: folder / f"seed-{seed}" for seed in recipes}
+    occupied = [path for path in folders.values() if (path / STATE_NAME).exists() or _finished(path)]
+    if occupied and not resume:
         raise TrainingError(
-            f"{str(taken[0])!r} already holds a run; add --resume to do what is missing, or choose another folder"
+            f"{str(occupied[0])!r} already holds a run; add --resume to do what is missing, or choose another folder"
         )
     check = FileCheck(workers, progress, say, processes)
     (train, _), (dev, _) = (check.usable(protocol, on_bad_file) for protocol in (train, dev))
     hashes = {"train": protocol_hash(train), "dev": protocol_hash(dev)}
-    for seed, place in places.items():
-        if _finished(place):
-            _check_same(place, plans[seed], hashes)
+    for seed, run_folder in folders.items():
+        if _finished(run_folder):
+            _check_same(run_folder, recipes[seed], hashes)
     done: list[SeedRun] = []
-    for seed, plan in plans.items():
-        place = places[seed]
+    for seed, seeded in recipes.items():
+        run_folder = folders[seed]
         # One process looks, so that all do alike.
-        if processes.share(_finished(place)):
+        if processes.share(_finished(run_folder)):
             say(f"seed {seed}: finished before, left as it is")
         else:
-            goes_on = bool(processes.share((place / STATE_NAME).exists()))
-            say(f"seed {seed}: {'goes on' if goes_on else 'begins'} in {place}")
+            goes_on = bool(processes.share((run_folder / STATE_NAME).exists()))
+            say(f"seed {seed}: {'goes on' if goes_on else 'begins'} in {run_folder}")
             if not goes_on and processes.is_main:
-                _remove_empty_run(place)
-            fit(plan, train, dev, place, device, workers, goes_on, processes, progress, say, features, check=check)
-        done.append(SeedRun(seed, place, _provenance(place)["metrics"]["dev_eer"]))
+                _remove_empty_run(run_folder)
+            fit(
+                seeded,
+                train,
+                dev,
+                run_folder,
+                device,
+                workers,
+                goes_on,
+                processes,
+                progress,
+                say,
+                features,
+                check=check,
+            )
+        done.append(SeedRun(seed, run_folder, _provenance(run_folder)["metrics"]["dev_eer"]))
         if processes.is_main:
             write_json(folder / SUMMARY_NAME, SeedRuns(recipe.name, tuple(done)).to_dict())
     return SeedRuns(recipe.name, tuple(done))
 
 
-def _finished(place: Path) -> bool:
+def _finished(run_folder: Path) -> bool:
     """Whether a run ended here: its provenance is the last that it writes."""
-    return (place / PROVENANCE_NAME).is_file() and (place / CHECKPOINT_NAME).is_file()
+    return (run_folder / PROVENANCE_NAME).is_file() and (run_folder / CHECKPOINT_NAME).is_file()
 
 
-def _remove_empty_run(place: Path) -> None:
+def _remove_empty_run(run_folder: Path) -> None:
     """Forget a run that was killed before it had anything to go on from."""
-    metrics = place / "metrics.jsonl"
+    metrics = run_folder / "metrics.jsonl"
     if metrics.is_file() and not metrics.stat().st_size:
         metrics.unlink()
 
 
-def _check_same(place: Path, plan: Recipe, hashes: dict[str, str]) -> None:
-    found = _provenance(place)
-    same_data = {part: found["data"][part]["sha256"] for part in hashes} == hashes
-    if Recipe.parse(found["recipe"]) != Recipe.parse(json.loads(json.dumps(plan.to_dict()))) or not same_data:
+def _check_same(run_folder: Path, seeded: Recipe, hashes: dict[str, str]) -> None:
+    provenance = _provenance(run_folder)
+    same_data = {part: provenance["data"][part]["sha256"] for part in hashes} == hashes
+    if (
+        Recipe.parse(provenance["recipe"]) != Recipe.parse(json.loads(json.dumps(seeded.to_dict())))
+        or not same_data
+    ):
         raise TrainingError(
-            f"{str(place)!r} holds a run of another recipe or other data; use the same ones, or another folder"
+            f"{str(run_folder)!r} holds a run of another recipe or other data; use the same ones, or another folder"
         )
 
 
-def _provenance(place: Path) -> Any:
-    path = place / PROVENANCE_NAME
+def _provenance(run_folder: Path) -> Any:
+    path = run_folder / PROVENANCE_NAME
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found if {"recipe", "data", "metrics"} <= set(found) else _damaged(path)
+        provenance = json.loads(path.read_text(encoding="utf-8"))
+        return provenance if {"recipe", "data", "metrics"} <= set(provenance) else _damaged(path)
     except (OSError, ValueError):
         return _damaged(path)
 

@@ -12,11 +12,13 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="JSON for machi
     from veravox.apps import show
     from veravox.recipes import RECIPES, recipe
 
-    found = [recipe(name) for name in RECIPES.names()]
+    recipes = [recipe(name) for name in RECIPES.names()]
     if as_json:
-        show.print_json([{"name": one.name, "description": one.description, "mix": one.mix} for one in found])
+        show.print_json(
+            [{"name": item.name, "description": item.description, "mix": item.mix} for item in recipes]
+        )
     else:
         show.print_table(
             ["recipe", "what it is", "the paper's data"],
-            [[one.name, one.description, one.mix or ""] for one in found],
+            [[item.name, item.description, item.mix or ""] for item in recipes],
         )

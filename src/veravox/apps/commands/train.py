@@ -43,19 +43,21 @@ def command(
         Path | None, typer.Option(help="Folder of cached features, to share between runs [OUT/features].")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on exactly where it stopped; finished seeds are left as they are.")
+        bool, typer.Option("--resume", help="Go on exactly where it stopped, or begin; finished seeds stay.")
     ] = False,
     on_bad_file: Annotated[
         str,
         typer.Option(help="stop or skip, if a file cannot be read; all are read before the first step."),
     ] = "stop",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load and augment.")] = 2,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model [torch's choice].")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Number of processes that load and augment.")] = 2,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Number of threads of the model [torch's choice].")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The dev figures as JSON on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the dev figures as JSON.")] = False,
 ) -> None:
-    """Train a recipe: weights from train, every choice on dev; eval trials are refused.
+    """Train a recipe: fit on train, select on dev; eval trials are rejected.
 
     Under torchrun, several processes train together.
     """
@@ -65,53 +67,63 @@ def command(
 
     if on_bad_file not in ("stop", "skip"):
         raise ConfigurationError(f"--on-bad-file takes stop or skip, not {on_bad_file!r}")
+    if cross_fit and seeds is not None:
+        raise ConfigurationError("--seeds and --cross-fit each train several times; give one of them")
     plan = change(find_recipe(recipe, sam), settings)
-    wanted = None if seeds is None else _seeds(seeds, settings)
+    each = None if seeds is None else _seeds(seeds, settings)
     train, dev = gather(data)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
     from veravox.scoring.detector import resolve_device
-    from veravox.training import fit, fit_crossed, fit_seeds
     from veravox.training.processes import joined_processes
 
-    place = resolve_device(device)
-    with joined_processes(place) as processes:
+    chosen = resolve_device(device)
+    with joined_processes(chosen) as processes:
         quiet = quiet or not processes.is_main
-        show.say(f"recipe {plan.name}, {len(train)} train and {len(dev)} dev trials, on {place}", quiet)
-        how: dict[str, Any] = {
-            "device": f"{place.type}:{processes.local_rank}"
-            if place.type == "cuda" and processes.count > 1
-            else str(place),
+        show.say(f"recipe {plan.name}, {len(train)} train and {len(dev)} dev trials, on {chosen}", quiet)
+        numbered = chosen.type == "cuda" and processes.count > 1
+        options: dict[str, Any] = {
+            "device": f"cuda:{processes.local_rank}" if numbered else str(chosen),
             "workers": workers,
             "resume": resume,
             "on_bad_file": on_bad_file,
             "processes": processes,
             "progress": lambda what, total: show.progress(what, total, quiet),
             "say": lambda line: show.say(line, quiet),
+            "features": features,
         }
-        found: dict[str, Any]
-        if features is not None:
-            how["features"] = features
-        if cross_fit:
-            if wanted is not None:
-                raise ConfigurationError("--seeds and --cross-fit each train several times; give one of them")
-            found = fit_crossed(plan, train, dev, out, folds=cross_fit, group=group, **how).provenance["metrics"]
-            result = f"dev EER {100 * found['dev_eer']:.2f} %"
-        elif wanted is None:
-            found = fit(plan, train, dev, out, **how).provenance["metrics"]
-            result = f"dev EER {100 * found['dev_eer']:.2f} %"
-        else:
-            runs = fit_seeds(plan, wanted, train, dev, out, **how)
-            found = runs.to_dict()
-            result = "".join(f"seed {run.seed}: dev EER {100 * run.dev_eer:.2f} %\n" for run in runs.runs) + str(
-                runs
-            )
+        figures, text = _train(plan, train, dev, out, each, cross_fit, group, options)
         if processes.is_main and as_json:
-            show.print_json({"recipe": plan.name, "out": str(out), **found})
+            show.print_json({"recipe": plan.name, "out": str(out), **figures})
         elif processes.is_main:
-            print(f"{result}, written to {out}")
+            print(f"{text}, written to {out}")
+
+
+def _train(
+    plan: Recipe,
+    train: Protocol,
+    dev: Protocol,
+    out: Path,
+    seeds: tuple[int, ...] | None,
+    folds: int,
+    group: str,
+    options: dict[str, Any],
+) -> tuple[dict[str, Any], str]:
+    """Train once, once per seed, or with folds; the dev figures as data and as text."""
+    from veravox.training import fit, fit_crossed, fit_seeds
+
+    if seeds is not None:
+        runs = fit_seeds(plan, seeds, train, dev, out, **options)
+        lines = [f"seed {run.seed}: dev EER {100 * run.dev_eer:.2f} %" for run in runs.runs]
+        return runs.to_dict(), "\n".join([*lines, str(runs)])
+    if folds:
+        trained = fit_crossed(plan, train, dev, out, folds=folds, group=group, **options)
+    else:
+        trained = fit(plan, train, dev, out, **options)
+    figures = trained.provenance["metrics"]
+    return figures, f"dev EER {100 * figures['dev_eer']:.2f} %"
 
 
 def _seeds(text: str, settings: list[str]) -> tuple[int, ...]:
@@ -136,10 +148,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         )
     seeds: list[int] = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if found is None:
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if match is None:
             raise ConfigurationError(f"--seeds {text!r}: write numbers such as 0,1,2 or a range such as 0-2")
-        first, last = int(found[1]), int(found[2] or found[1])
+        first, last = int(match[1]), int(match[2] or match[1])
         seeds += range(first, last + 1)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigurationError(f"--seeds {text!r}: name every seed once, a range from its smaller number")
@@ -176,13 +188,13 @@ def gather(data: list[str]) -> tuple[Protocol, Protocol]:
             parts[name].append(frame)
             continue
         protocol.require("split")
-        for part, found in parts.items():
-            found.append(frame.filter(pl.col("split").str.to_lowercase() == part))
-    for part, found in parts.items():
-        if not sum(map(len, found)):
+        for part, frames in parts.items():
+            frames.append(frame.filter(pl.col("split").str.to_lowercase() == part))
+    for part, frames in parts.items():
+        if not sum(map(len, frames)):
             raise ConfigurationError(f"no {part} trials: give --data {part}=PROTOCOL, or a protocol with 'split'")
     train, dev = (
-        Protocol(pl.concat(found, how="diagonal_relaxed"), name=f"the {part} data")
-        for part, found in parts.items()
+        Protocol(pl.concat(frames, how="diagonal_relaxed"), name=f"the {part} data")
+        for part, frames in parts.items()
     )
     return train, dev

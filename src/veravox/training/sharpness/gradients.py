@@ -61,25 +61,25 @@ def subtract_mean(
 
     Args:
         parameters: with gradients of the first pass, changed in place.
-        means: running mean of the gradients so far, by the parameter's place.
+        means: running mean of the gradients so far, by the parameter's index.
         decay: of the running mean.
         sigma: share of it that is taken away.
     Returns:
         The new running means.
     """
-    found = {}
-    for place, parameter in enumerate(parameters):
-        gradient, before = parameter.grad, means.get(place)
+    updated = {}
+    for index, parameter in enumerate(parameters):
+        gradient, before = parameter.grad, means.get(index)
         if gradient is None:
             if before is not None:
-                found[place] = before
+                updated[index] = before
             continue
         mean = (1.0 - decay) * gradient
         if before is not None:
             mean = mean + decay * before.to(gradient)
-        found[place] = mean
+        updated[index] = mean
         gradient.sub_(mean, alpha=sigma)
-    return found
+    return updated
 
 
 def _inner(pairs: Sequence[Pair]) -> Tensor:
