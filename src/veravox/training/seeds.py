@@ -98,7 +98,7 @@ def fit_seeds(
     occupied = [path for path in folders.values() if (path / STATE_NAME).exists() or _finished(path)]
     if occupied and not resume:
         raise TrainingError(
-            f"{str(occupied[0])!r} already holds a run; add --resume to do what is missing, or choose another folder"
+            f"{str(occupied[0])!r} already holds a run; add --resume for what is missing, or choose another folder"
         )
     check = FileCheck(workers, progress, say, processes)
     (train, _), (dev, _) = (check.usable(protocol, on_bad_file) for protocol in (train, dev))
@@ -157,7 +157,7 @@ def _check_same(run_folder: Path, seeded: Recipe, hashes: dict[str, str]) -> Non
         or not same_data
     ):
         raise TrainingError(
-            f"{str(run_folder)!r} holds a run of another recipe or other data; use the same ones, or another folder"
+            f"{str(run_folder)!r} holds a run of another recipe or other data; use the same, or another folder"
         )
 
 
