@@ -10,6 +10,7 @@ export OMP_NUM_THREADS ?= 1
 
 demo: .venv/installed
 	$(BIN)/veravox score samples/protocol.csv
+	@echo 'For `veravox` in this shell: export PATH="$(CURDIR)/$(BIN):$$PATH"'
 
 test: .venv/installed-test
 	$(BIN)/ruff format --check .

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 
 import pytest
+import typer
 
 from veravox.apps import show
-from veravox.apps.cli import main
+from veravox.apps.arguments import names_and_values
+from veravox.apps.cli import build, main
 from veravox.apps.commands import models
+from veravox.errors import ConfigurationError
 
 
 def ended(monkeypatch, error):
@@ -28,7 +32,7 @@ def ended(monkeypatch, error):
 
 def test_an_interrupt_is_said_and_has_its_own_exit_code(monkeypatch, capsys):
     assert ended(monkeypatch, KeyboardInterrupt()) == 130
-    assert capsys.readouterr().err == "veravox: interrupted; nothing half-written was left\n"
+    assert capsys.readouterr().err == "veravox: interrupted; no partial files were written\n"
 
 
 def test_a_reader_that_went_away_is_no_failed_input(monkeypatch):
@@ -69,3 +73,51 @@ def test_names_in_brackets_stay_in_a_tables_head_and_title(capsys):
     printed = capsys.readouterr().out
     assert "by [codec]" in printed
     assert printed.splitlines()[1].split() == ["run[sam]", "[/x]"]
+
+
+def every_command(group=None, words=()):
+    """The words of each command, with the command."""
+    for name, command in (group or typer.main.get_command(build())).commands.items():
+        if hasattr(command, "commands"):
+            yield from every_command(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+def test_every_command_takes_quiet_and_spells_json_alike():
+    for words, command in every_command():
+        options = {option: parameter.name for parameter in command.params for option in parameter.opts}
+        assert {"--quiet", "-q"} <= set(options), words
+        assert options.get("--json", "as_json") == "as_json", words
+
+
+def test_no_summary_in_the_list_of_commands_is_cut(capsys):
+    for listed in ([], ["protocol"]):
+        with pytest.raises(SystemExit):
+            main([*listed, "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        for words, command in every_command():
+            if words[:-1] == tuple(listed):
+                assert " ".join(command.help.partition("\n\n")[0].split()) in shown
+
+
+def test_the_options_of_evaluate_stand_under_headings(capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    shown = capsys.readouterr().out
+    heads = [line.rstrip(":") for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert heads[:4] == ["Arguments", "Trials", "Metrics", "Costs of errors (DCF)"]
+    assert {"Intervals", "Calibration", "Output"} <= set(heads)
+    assert all(f"--{name}" in shown for name in ("where", "by", "pool-column", "asv-scores", "llr", "json"))
+
+
+@pytest.mark.parametrize("text", ["name", "=value", "name=", ""])
+def test_what_is_no_name_with_a_value_is_refused_with_the_form(text):
+    with pytest.raises(ConfigurationError, match=re.escape(f"--root {text!r}: write it as NAME=FOLDER")):
+        names_and_values([text], "--root", "NAME=FOLDER")
+
+
+def test_names_with_values_are_read_once_and_refused_twice():
+    assert names_and_values(["a=b=c", "d = e"], "--set") == {"a": "b=c", "d": " e"}
+    with pytest.raises(ConfigurationError, match="'a' is given twice"):
+        names_and_values(["a=1", "a=2"], "--set")

@@ -148,7 +148,7 @@ def test_a_condition_can_show_its_eer_behind_its_balanced_accuracy(tmp_path):
     codecs = ["mp3", "mp3", "aac", "aac", "mp3", "mp3", "aac", "aac"]
     protocol = protocol_of("task", LABELS, codec=codecs)
     by = ["codec"]
-    grid = accuracy_grid([Run.parse(tmp_path / "task.csv")], protocol, by, at=0, figures=["eer"])
+    grid = accuracy_grid([Run.parse(tmp_path / "task.csv")], protocol, by, at=0, metrics=["eer"])
     cells = dict(zip(grid.columns, grid.rows[0], strict=True))
     for codec in ("mp3", "aac"):
         chosen = [(s, label) for s, label, c in zip(scores, LABELS, codecs, strict=True) if c == codec]

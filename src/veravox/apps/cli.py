@@ -10,10 +10,10 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from veravox import __version__
 from veravox.apps import commands
+from veravox.apps.help import GroupedCommand, SummarisedGroup
 from veravox.errors import VeravoxError
 
 GROUPS = {
@@ -31,7 +31,7 @@ class _Stopped(BaseException):
         self.code = code
 
 
-class _Commands(TyperGroup):
+class _Commands(SummarisedGroup):
     def invoke(self, context: Any) -> Any:
         try:
             try:
@@ -74,11 +74,13 @@ def build() -> typer.Typer:
         group, _, name = module.name.partition("_")
         if group in GROUPS and name:
             if group not in groups:
-                groups[group] = typer.Typer(no_args_is_help=True, help=GROUPS[group], rich_markup_mode=None)
+                groups[group] = typer.Typer(
+                    cls=SummarisedGroup, no_args_is_help=True, help=GROUPS[group], rich_markup_mode=None
+                )
                 app.add_typer(groups[group], name=group)
-            groups[group].command(name.replace("_", "-"))(function)
+            groups[group].command(name.replace("_", "-"), cls=GroupedCommand)(function)
         else:
-            app.command(module.name.replace("_", "-"))(function)
+            app.command(module.name.replace("_", "-"), cls=GroupedCommand)(function)
     return app
 
 
@@ -96,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (_Stopped, KeyboardInterrupt) as stopped:
         code = stopped.code if isinstance(stopped, _Stopped) else EXIT_INTERRUPTED
         if code == EXIT_INTERRUPTED:
-            print("veravox: interrupted; nothing half-written was left", file=sys.stderr)
+            print("veravox: interrupted; no partial files were written", file=sys.stderr)
         else:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(code)

@@ -24,6 +24,12 @@ def say(message: str, quiet: bool = False) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
+def note(message: str, quiet: bool = False) -> None:
+    """One line on stdout below a result, unless quiet."""
+    if not quiet:
+        print(message)
+
+
 def print_json(content: Any, indent: int | None = 2) -> None:
     """JSON on stdout; a number that is not finite is our own mistake."""
     print(json.dumps(content, indent=indent, allow_nan=False))

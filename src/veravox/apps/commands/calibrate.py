@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet
+
 
 def command(
     scores: Annotated[Path, typer.Argument(help="Raw scores of a development set.")],
@@ -36,7 +38,8 @@ def command(
     ] = None,
     id_column: Annotated[str | None, typer.Option(help="Foreign file: name or number of the id column.")] = None,
     score_column: Annotated[str | None, typer.Option(help="Foreign file: name or number of the score.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit scores to log-likelihood ratios, for `evaluate --calibration` and `score --calibration`."""
     from veravox.apps import show
@@ -47,7 +50,7 @@ def command(
     fitted_scores, key = restrict(
         read_scores(scores, polarity, id_column, score_column), read_key(protocol), where or []
     )
-    found = calibrate(
+    result = calibrate(
         fitted_scores,
         key,
         cross_validate=cross_validate,
@@ -59,9 +62,9 @@ def command(
         max_bona_fide_below=max_bona_fide_below,
         max_spoof_above=max_spoof_above,
     )
-    found.fitted.write(out)
-    if json:
-        show.print_json(found.to_dict())
+    result.fitted.write(out)
+    if as_json:
+        show.print_json(result.to_dict())
         return
-    show.print_table(["calibration", "value"], found.rows())
-    typer.echo(f"written to {out}; judge it on other trials: veravox evaluate ... --calibration {out}")
+    show.print_table(["calibration", "value"], result.rows())
+    show.note(f"written to {out}; evaluate it on other trials: veravox evaluate ... --calibration {out}", quiet)

@@ -20,8 +20,8 @@ def command(
     original: Annotated[bool, typer.Option("--original", help="List the untouched trials too.")] = False,
     sheet: Annotated[bool, typer.Option("--sheet", help="Draw one trial: contact-sheet.png and .html.")] = False,
     sheet_of: Annotated[str | None, typer.Option(help="Draw this trial instead of the first.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Counts as JSON on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Counts as JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Post-processed and laundered copies of all trials, with their protocol; repeatable, resumable."""
     from veravox.apps import show
@@ -52,7 +52,7 @@ def command(
         show.say(f"drawn: {png} and {page}", quiet)
     frame = result.protocol.frame
     files = frame.group_by("degradation", maintain_order=True).len().rows() if len(frame) else []
-    if json_:
+    if as_json:
         content = {
             "protocol": str(out / "protocol.csv"),
             "files": dict(files),

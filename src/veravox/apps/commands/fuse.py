@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet
+
 
 def command(
     files: Annotated[
@@ -26,7 +28,8 @@ def command(
     score_column: Annotated[
         list[str] | None, typer.Option(help="Foreign files: score column, one for all or one for each in order.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fuse several systems into one score, fitted on one protocol and applied to another."""
     from veravox.apps import show
@@ -45,12 +48,12 @@ def command(
     systems = [read_scores(path, sign, None, column) for path, sign, column in zip(inputs, *each, strict=True)]
     if apply:
         Fusion.read(apply).apply(systems).write(out)
-        typer.echo(f"fused scores (log-likelihood ratios) written to {out}")
+        show.note(f"fused scores (log-likelihood ratios) written to {out}", quiet)
         return
     key = read_key(files[-1])
     if cross_validate:
         cross_fuse(systems, key, cross_validate, prior, cluster).write(out)
-        typer.echo(f"cross-validated fused scores (log-likelihood ratios) written to {out}")
+        show.note(f"cross-validated fused scores (log-likelihood ratios) written to {out}", quiet)
         return
     if out.suffix.lower() != ".json":
         raise EvaluationError(
@@ -59,9 +62,9 @@ def command(
         )
     fusion = fit_fusion(systems, key, prior)
     fusion.write(out)
-    if json:
+    if as_json:
         show.print_json({"inputs": fusion.inputs, "weights": fusion.weights, "offset": fusion.offset})
         return
     rows = [[name, f"{weight:.6g}"] for name, weight in zip(fusion.inputs, fusion.weights, strict=True)]
     show.print_table(["system", "weight"], [*rows, ["offset", f"{fusion.offset:.6g}"]])
-    typer.echo(f"written to {out}; fuse other scores: veravox fuse ... --apply {out} --out fused.csv")
+    show.note(f"written to {out}; fuse other scores: veravox fuse ... --apply {out} --out fused.csv", quiet)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet
+
 
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A foreign PyTorch file: a state dict.")],
@@ -15,7 +17,8 @@ def command(
     config: Annotated[
         Path | None, typer.Option(help="For ssl: config.json of the same model, or its folder.")
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a veravox checkpoint of published weights; what does not fit is named, and nothing is written.
 
@@ -23,7 +26,7 @@ def command(
     folder that the front end ssl takes as its model.
     """
     if expert == "ssl":
-        _convert(file, config, out, json_output)
+        _convert(file, config, out, as_json, quiet)
         return
     from veravox.apps import show
     from veravox.models.checkpoint import write_checkpoint
@@ -33,17 +36,18 @@ def command(
     written = write_checkpoint(checkpoint, out)
     parameters = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     wrapping = {key: value for key, value in checkpoint.provenance.items() if key in ("entry", "prefix")}
-    if json_output:
+    if as_json:
         show.print_json({"path": str(written), "expert": expert, "parameters": parameters, **wrapping})
     else:
         for key, value in wrapping.items():
-            typer.echo(f"read {'from the entry' if key == 'entry' else 'without the prefix'} {value!r}")
-        typer.echo(
-            f"{written}: {expert}, {parameters:,} parameters, uncalibrated; try: veravox score --model {written}"
+            show.note(f"read {'from the entry' if key == 'entry' else 'without the prefix'} {value!r}", quiet)
+        show.note(
+            f"{written}: {expert}, {parameters:,} parameters, uncalibrated; try: veravox score --model {written}",
+            quiet,
         )
 
 
-def _convert(file: Path, config: Path | None, out: Path, json_output: bool) -> None:
+def _convert(file: Path, config: Path | None, out: Path, as_json: bool, quiet: bool) -> None:
     from veravox.apps import show
     from veravox.errors import ConfigurationError
     from veravox.models.fairseq import convert_fairseq
@@ -51,7 +55,9 @@ def _convert(file: Path, config: Path | None, out: Path, json_output: bool) -> N
     if config is None:
         raise ConfigurationError("--expert ssl needs --config: the config.json of the same model, or its folder")
     folder = convert_fairseq(file, config, out)
-    if json_output:
+    if as_json:
         show.print_json({"path": str(folder), "expert": "ssl"})
     else:
-        typer.echo(f"{folder}: an encoder without a head; in a recipe: front end {{name: ssl, model: {folder}}}")
+        show.note(
+            f"{folder}: an encoder without a head; in a recipe: front end {{name: ssl, model: {folder}}}", quiet
+        )

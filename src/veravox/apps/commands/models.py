@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet
+
 
 def command(
     name: Annotated[str | None, typer.Argument(help="Show the whole card of this one.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """The bundled detectors: what they were trained on, what they reach, their limits."""
     from veravox.apps import show

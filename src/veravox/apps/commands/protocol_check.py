@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet
+
 if TYPE_CHECKING:
     from veravox.corpora.checking.findings import Report
 
@@ -23,8 +25,8 @@ def command(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
     short_s: Annotated[float, typer.Option("--short-s", help="Shorter recordings are remarked on.")] = 0.5,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything found, as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Schema, duplicates, label balance, leaks between sets, and recordings that will not do.
 

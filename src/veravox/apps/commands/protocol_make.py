@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet, name_and_value
+
 if TYPE_CHECKING:
     from veravox.corpora.reading.corpus import Reading
     from veravox.tables import Protocol
@@ -28,13 +30,13 @@ def command(
         ),
     ] = None,
     scan: Annotated[bool, typer.Option(help="Open every recording; kept in OUT.scan.parquet.")] = False,
-    keys_only: Annotated[bool, typer.Option("--keys-only", help="Missing audio is no failure.")] = False,
+    keys_only: Annotated[bool, typer.Option("--keys-only", help="Missing audio is not a failure.")] = False,
     drop_failed: Annotated[
         bool, typer.Option("--drop-failed", help="Leave out trials whose audio is missing or unreadable.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Read a dataset as downloaded into a protocol; compare its counts with the published ones.
 
@@ -84,15 +86,12 @@ def _options(corpus: str, settings: list[str]) -> dict[str, Any]:
     import yaml
 
     from veravox.corpora import CORPORA
-    from veravox.errors import ConfigurationError
     from veravox.registry import accepts
 
     hints = {} if corpus == "auto" else typing.get_type_hints(CORPORA[corpus])
     options: dict[str, Any] = {}
     for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or not name:
-            raise ConfigurationError(f"--set {setting!r}: write it as NAME=VALUE")
+        name, text = name_and_value(setting, "--set")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:

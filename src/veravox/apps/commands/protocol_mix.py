@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet, names_and_values
+
 
 def command(
     mix: Annotated[
@@ -22,7 +24,8 @@ def command(
     ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write .csv instead of .parquet.")] = False,
     seed: Annotated[int | None, typer.Option(help="Another seed than the mix names.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The figures of every set, as JSON.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Build training and test sets from several corpora or protocols, as a YAML file says.
 
@@ -45,12 +48,7 @@ def command(
     spec = read_mix(mix)
     if seed is not None:
         spec = dataclasses.replace(spec, seed=seed)
-    folders = {}
-    for given in roots or []:
-        name, equals, folder = given.partition("=")
-        if not equals or not folder:
-            raise ConfigurationError(f"--root {given!r}: write it as NAME=FOLDER")
-        folders[name] = folder
+    folders = names_and_values(roots or [], "--root", "NAME=FOLDER")
     start = str(Path(mix).parent) if Path(mix).exists() else "."
     made = make_mix(spec, folders, partial, start)
     made.write(out, ".csv" if csv else ".parquet")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from veravox.apps.arguments import Json, Quiet
 
 
-def command(as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False) -> None:
+def command(as_json: Json = False, quiet: Quiet = False) -> None:
     """Every named experiment."""
     from veravox.apps import show
     from veravox.recipes import RECIPES, recipe

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet
+
 
 def command(
     name: Annotated[str, typer.Argument(help="Name of a recipe, or a YAML file.")],
@@ -15,7 +17,8 @@ def command(
     sam: Annotated[
         float | None, typer.Option(metavar="RHO", help="With a sharpness-aware step of this radius.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON for machines.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """One experiment in full, as the YAML that `veravox train FILE.yaml` reads back."""
     from veravox.apps import show

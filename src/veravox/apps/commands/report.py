@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet
+
 
 def command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="One recording.")],
@@ -16,7 +18,8 @@ def command(
     policy: Annotated[str, typer.Option(help="sliding, first or middle.")] = "sliding",
     hop_s: Annotated[float | None, typer.Option(help="Seconds between sliding windows [a whole window].")] = None,
     prior: Annotated[float | None, typer.Option(help="Prior of spoof for P(spoof).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report's JSON.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """One recording, one page to file: verdict, thresholds, timeline, experts, quality, hashes."""
     from veravox.apps import show

@@ -47,8 +47,8 @@ def command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The table as .parquet, .json or .csv.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for a page with PNGs, Parquet and JSON.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
 ) -> None:
     """How sharp the loss is around a detector's weights, per protocol and condition."""
     from veravox.analysis.sharpness.measure import Measure
@@ -97,7 +97,7 @@ def command(
         show.say(f"report: {page}", quiet)
     for failure in table.failures:
         show.warn(f"{failure['path']}: {failure['error']}")
-    if json:
+    if as_json:
         show.print_json(table.to_dict() | {"correlations": correlations})
     else:
         _print(table, correlations)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from veravox.apps.arguments import Quiet, names_and_values
+
 
 def command(
     runs: Annotated[
@@ -48,6 +50,7 @@ def command(
     out: Annotated[
         list[Path] | None, typer.Option(help="Also write .md, .csv, .tex or .json, by the ending. Repeatable.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """The papers' tables: systems in rows, datasets in columns, seeds as mean and deviation, best bold."""
     from veravox.apps import show
@@ -58,12 +61,8 @@ def command(
 
     # `--datasets A=a.csv B=b.csv`: the shell hands the second one over as a run.
     named = [*datasets, *(run for run in runs if "=" in run and not Path(run).exists())]
-    pairs = [text.partition("=") for text in named]
-    if any(not equals or not name or not path for name, equals, path in pairs):
-        raise EvaluationError(f"a dataset is written NAME=PROTOCOL; got {', '.join(named)}")
-    protocols = {name: read_key(path) for name, _, path in pairs}
-    if len(protocols) < len(pairs):
-        raise EvaluationError("a dataset is named twice")
+    paths = names_and_values(named, "--datasets", "NAME=PROTOCOL")
+    protocols = {name: read_key(path) for name, path in paths.items()}
     parsed = [run for text in runs if text not in named for run in Run.parse_all(text)]
     if not parsed:
         raise EvaluationError("no run is given: name folders or files of scores before --datasets")
@@ -83,7 +82,7 @@ def command(
             polarity,
             score_column,
             digits=3 if digits is None else digits,
-            figures=metric or [],
+            metrics=metric or [],
         )
     else:
         results = collect(

@@ -253,7 +253,7 @@ def _caption(results: Results) -> str:
     runs = [len(values) for values in results.values.values()]
     if max(runs, default=1) > 1:
         counts = f"{min(runs)}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
-        alone = "; a figure without deviation is of a single run" if min(runs) == 1 else ""
+        alone = "; a value without deviation is of a single run" if min(runs) == 1 else ""
         parts.append(f"mean ± standard deviation over {counts} runs{alone}")
     else:
         parts.append("one run each, so no standard deviation")
@@ -273,12 +273,12 @@ def accuracy_grid(
     score_column: str | None = None,
     fractions: bool = True,
     digits: int = 3,
-    figures: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> Grid:
     """The challenges' table of binary verdicts: balanced accuracy, TPR, TNR, then accuracies by each column.
 
     Groups of bona fide trials (a real source) show the share passed, groups of spoof (a generator) the share
-    found, groups of both (a post-processing) their balanced accuracy, and `figures` behind it.
+    found, groups of both (a post-processing) their balanced accuracy, and `metrics` behind it.
 
     Args:
         runs: those of one system are its seeds.
@@ -290,9 +290,9 @@ def accuracy_grid(
         score_column: of foreign score files.
         fractions: 0.896, not 89.6.
         digits: decimals.
-        figures: metrics that groups of both classes, and all trials, also show, such as `eer`.
+        metrics: metrics that groups of both classes, and all trials, also show, such as `eer`.
     """
-    further = [name for name in figures if name != "balanced_accuracy"]
+    further = [name for name in metrics if name != "balanced_accuracy"]
     main = ["balanced_accuracy", "tpr", "tnr"]
     columns = [title_of(name) for name in main]
     values: dict[str, dict[str, list[list[float]]]] = {}
