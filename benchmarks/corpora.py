@@ -1,6 +1,6 @@
 """How fast datasets are read, scanned and checked, beside what public repositories do.
 
-    python benchmarks/corpora.py [--trials N] [--files N] [--placed]
+    python benchmarks/corpora.py [--trials N] [--files N] [--fingerprints N ...] [--placed]
 
 The comparison in "row by row" needs pandas, which veravox itself does not use; without it that line is left out.
 Beside the time of the clock stands the processor's, which other work does not lengthen; ratios are of that.
@@ -10,21 +10,27 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import os
 import resource
 import statistics
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import soundfile
 
+from veravox.audio.decode import read_audio
 from veravox.corpora.checking.check import check
-from veravox.corpora.checking.fingerprint import near_duplicates
+from veravox.corpora.checking.fingerprint import fingerprint
+from veravox.corpora.checking.fingerprint_store import FingerprintStore
+from veravox.corpora.checking.near_duplicates import near_duplicates
 from veravox.corpora.checking.scan import scan
 from veravox.corpora.reading.corpus import read_corpus
 from veravox.tables import Protocol, read_protocol
@@ -185,20 +191,49 @@ def scanning(folder: Path, files: int) -> None:
         )
     again = timed(lambda: scan(protocol, folder / "scan2.parquet"))
     print(f"  again, from the cache: {again:.2f} s")
-    table = pl.read_parquet(folder / "scan2.parquet").unique("content_hash", maintain_order=True)
     print(f"  its fingerprint costs {_fingerprint_ms(source):.1f} ms a file")
+
+
+def _fingerprints(count: int, related: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Made-up clips of about 4 s: a mix of four bundled ones with a fifth of their codes lost, or random codes."""
     rng = np.random.default_rng(0)
-    codes = [np.asarray(item, np.uint32) for item in table["codes"]]
-    frames = [np.asarray(item, np.uint16) for item in table["frames"]]
-    many = [codes[i % len(codes)] ^ np.uint32(rng.integers(2**19)) for i in range(files)]
-    times = [frames[i % len(frames)] for i in range(files)]
-    print(f"  near-duplicates among {files} fingerprints: {timed(lambda: near_duplicates(many, times), 1):.1f} s")
+    paths = read_protocol(SAMPLES / "protocol.csv").audio_paths()
+    clips = [fingerprint(read_audio(path, 16000)) for path in paths]
+    for _ in range(count):
+        mixed = [clips[index] for index in rng.integers(0, len(clips), 4)]
+        starts = np.cumsum([0, *(int(frames.max(initial=0)) + 9 for _, frames in mixed[:-1])])
+        codes = np.concatenate([codes for codes, _ in mixed])
+        frames = np.concatenate([frames + start for (_, frames), start in zip(mixed, starts, strict=True)])
+        kept = rng.random(len(codes)) < 0.8
+        noise = 0 if related else rng.integers(0, 2**14, len(codes), dtype=np.uint32)
+        yield (codes ^ noise)[kept], frames[kept].astype(np.uint16)
+
+
+def _index(count: int, related: bool) -> tuple[int, float, float, float]:
+    """Pairs that were found, seconds of processor, peak memory and disk in GB, of a process of its own."""
+    with tempfile.TemporaryDirectory() as folder, FingerprintStore(folder) as store:
+        for codes, frames in _fingerprints(count, related):
+            store.add(codes, frames)
+        before = time.process_time()
+        pairs = len(near_duplicates(store))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform == "linux" else 1)
+        return pairs, time.process_time() - before, peak / 1e9, 6 * int(store.sizes.sum()) / 1e9
+
+
+def indexing(counts: Sequence[int]) -> None:
+    print("near-duplicates among fingerprints of 4 s, each count in a process of its own")
+    for related in (False, True):
+        for count in counts:
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                pairs, seconds, peak, disk = pool.submit(_index, count, related).result()
+            print(
+                f"  {count} {'related' if related else 'unrelated'}: {pairs} pairs, {seconds:.1f} s of processor, "
+                f"peak {peak:.2f} GB, fingerprints {disk:.2f} GB on disk",
+                flush=True,
+            )
 
 
 def _fingerprint_ms(paths: list[str]) -> float:
-    from veravox.audio.decode import read_audio
-    from veravox.corpora.checking.fingerprint import fingerprint
-
     waves = [read_audio(path, 16000) for path in paths[:100]]
     return 1000 * timed(lambda: [fingerprint(wave) for wave in waves]) / len(waves)
 
@@ -207,9 +242,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=680_774)
     parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--fingerprints", type=int, nargs="+", default=[4_000, 16_000, 64_000])
+    parser.add_argument("--only-fingerprints", action="store_true", help="leave out reading and scanning")
     parser.add_argument("--placed", action="store_true", help="also make every file (empty) and find it")
     options = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} cores, polars with {pl.thread_pool_size()} threads")
+    indexing(options.fingerprints)
+    if options.only_fingerprints:
+        return
     with tempfile.TemporaryDirectory() as folder:
         reading(Path(folder) / "asvspoof5", options.trials, options.placed)
         scanning(Path(folder) / "scan", options.files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import platform
@@ -79,11 +80,18 @@ def claimed(path: str | os.PathLike[str], purpose: str) -> Iterator[None]:
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{purpose} (process {os.getpid()} on {platform.node()})".encode(), 0)
+        for left in target.parent.glob(glob.escape(_partial(target)) + "*"):
+            left.unlink(missing_ok=True)  # by a process that was killed
         yield
     finally:
         lock.unlink(missing_ok=True)
         fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
+
+
+def _partial(target: Path) -> str:
+    """What the names of a file's temporary forms begin with."""
+    return f".partial-{target.name[:80]}-"
 
 
 def _locked(lock: Path) -> int:
@@ -137,7 +145,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=target.suffix, dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=_partial(target), suffix=target.suffix, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
