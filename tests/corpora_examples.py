@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from veravox.corpora.reading.corpus import example_of
+from veravox.corpora import CORPORA
 
 
 @functools.cache
@@ -31,7 +31,7 @@ def make_audio(path: Path, seed: int = 0) -> Path:
 
 def unpack(name: str, root: Path, change: Callable[[str], str] = lambda path: path) -> dict:
     """Write a corpus's example below `root`; return the options that read it."""
-    example = example_of(name)
+    example = CORPORA.facts(name).example
     for path, content in example.files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -12,7 +12,7 @@ import pytest
 from corpora_examples import unpack
 from veravox import corpora
 from veravox.corpora import CORPORA
-from veravox.corpora.reading.corpus import example_of, layout_of, published_of, read_corpus, recognise
+from veravox.corpora.reading.corpus import read_corpus, recognise
 from veravox.errors import CorpusError
 
 NAMES = CORPORA.names()
@@ -26,7 +26,7 @@ def root_of(name: str, tmp_path: Path) -> Path:
 
 
 def read(name: str, folder: Path, options: dict, split: str | None = None):
-    return read_corpus(name, folder / example_of(name).root, split, options)
+    return read_corpus(name, folder / CORPORA.facts(name).example.root, split, options)
 
 
 def rows_of(reading) -> dict:
@@ -45,7 +45,7 @@ def test_every_file_of_the_room_is_a_corpus_and_every_corpus_a_file():
 def test_the_example_is_read_whole_with_every_audio_file_found(name, tmp_path):
     root = root_of(name, tmp_path)
     reading = read(name, root, unpack(name, root))
-    example = example_of(name)
+    example = CORPORA.facts(name).example
     rows = rows_of(reading)
     assert set(rows) == set(example.trials)
     for utterance_id, expected in example.trials.items():
@@ -61,11 +61,11 @@ def test_the_example_is_read_whole_with_every_audio_file_found(name, tmp_path):
 def test_the_layout_is_recognised_and_said_by_what(name, tmp_path):
     root = root_of(name, tmp_path)
     unpack(name, root)
-    if not layout_of(name).recognise(root / example_of(name).root):
+    if not CORPORA.facts(name).layout.recognise(root / CORPORA.facts(name).example.root):
         with pytest.raises(CorpusError, match=r"name one of|name the one"):
             recognise(root)
         return
-    found, reason = recognise(root / example_of(name).root)
+    found, reason = recognise(root / CORPORA.facts(name).example.root)
     assert found == name
     assert reason
 
@@ -74,7 +74,7 @@ def test_the_layout_is_recognised_and_said_by_what(name, tmp_path):
 def test_a_root_one_level_too_high_or_too_low_is_answered_with_the_right_one(name, tmp_path):
     root = root_of(name, tmp_path)
     options = unpack(name, root)
-    layout = layout_of(name)
+    layout = CORPORA.facts(name).layout
     if not layout.recognise(root):
         pytest.skip(f"{name} has no layout of its own, so no folder is wrong for it")
     with pytest.raises(CorpusError) as caught:
@@ -139,7 +139,7 @@ def test_a_split_is_a_part_of_the_whole_and_an_unknown_one_is_refused(name, tmp_
 def test_published_counts_name_columns_that_the_corpus_has(name, tmp_path):
     root = root_of(name, tmp_path)
     protocol = read(name, root, unpack(name, root)).protocol
-    for part in published_of(name):
+    for part in CORPORA.facts(name).published:
         assert set(part.where) <= set(protocol.frame.columns)
         assert any((part.bonafide, part.spoof, part.trials))
 

@@ -16,7 +16,7 @@ from veravox import corpora
 from veravox.apps.cli import main
 from veravox.corpora import CORPORA
 from veravox.corpora.partialspoof import read_segments
-from veravox.corpora.reading.corpus import example_of, read_corpus, recognise
+from veravox.corpora.reading.corpus import read_corpus, recognise
 from veravox.corpora.reading.listing import list_audio
 from veravox.corpora.reading.plain_pickle import load_npy_object
 from veravox.corpora.reading.rows import read_fields, read_headed
@@ -274,14 +274,16 @@ def test_any_text_is_read_as_rows_or_refused_in_one_line(tmp_path_factory, text,
 
 
 KEYED = [
-    name for name in CORPORA.names() if any(isinstance(text, str) for text in example_of(name).files.values())
+    name
+    for name in CORPORA.names()
+    if any(isinstance(text, str) for text in CORPORA.facts(name).example.files.values())
 ]
 
 
 @pytest.mark.parametrize("name", KEYED)
 def test_a_damaged_key_is_read_or_refused_in_one_line(tmp_path, name):
     root, options = corpus_in(tmp_path, name)
-    keys = [path for path, text in example_of(name).files.items() if isinstance(text, str)]
+    keys = [path for path, text in CORPORA.facts(name).example.files.items() if isinstance(text, str)]
     whole = {path: (root / path).read_bytes() for path in keys}
 
     @given(st.sampled_from(keys), st.data())
@@ -296,7 +298,7 @@ def test_a_damaged_key_is_read_or_refused_in_one_line(tmp_path, name):
         (root / path).write_bytes(text[:at] + more + text[at + gone :])
         said = ""
         try:
-            read_corpus(name, root / example_of(name).root, options=options)
+            read_corpus(name, root / CORPORA.facts(name).example.root, options=options)
         except VeravoxError as error:
             said = str(error)
         finally:

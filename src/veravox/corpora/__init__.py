@@ -1,38 +1,19 @@
-"""One file per dataset: its files in, a Protocol out.
+"""One file per dataset: its files in, a `Reading` with its Protocol out.
 
-A file `NAME.py` of this folder is a corpus: it registers `protocol(root, split) -> Protocol` under its own
-name and holds `LAYOUT` (how its folder is recognised), `PUBLISHED` (the counts its makers print) and
-`EXAMPLE` (a few real lines and paths that the contract tests unpack). What all of them share lies in the
-rooms within: `reading` (files to rows), `checking` (leaks and audio problems), `mixing` (several into one).
+A file `NAME.py` of this folder is a corpus: it registers `read(root, split) -> Reading` under its own name, with a
+layout (how its folder is recognised), the counts that its makers print, and an example (a few real lines and paths
+that the contract tests unpack). What all corpora share lies in the rooms within: `reading` (files to rows),
+`checking` (leaks and audio problems), `mixing` (several into one).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from veravox.lazy import attach
 from veravox.registry import Registry
-from veravox.tables import Protocol
-
-CORPORA: Registry[Protocol] = Registry(
-    "corpus", "veravox.corpora", returns="Protocol", supplier="ROOT and --split"
-)
-
-
-class CorpusWarning(UserWarning):
-    """What a reader of a corpus should know: missing or extra audio, a guessed layout, trials left out.
-
-    Args:
-        message: one line.
-        kind: `missing`, `extra`, `guess`, `left out`, `label` or `name`.
-        items: the files or trials concerned, all of them.
-    """
-
-    def __init__(self, message: str, kind: str, items: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.message, self.kind, self.items = message, kind, tuple(items)
 
 
 @dataclass(frozen=True)
@@ -75,6 +56,56 @@ class Example:
     root: str = ""
 
 
+@dataclass(frozen=True)
+class CorpusFacts:
+    """What a corpus states beside its reading function.
+
+    Args:
+        layout: how its folder is recognised.
+        published: the counts that its makers print.
+        example: the corpus in miniature.
+    """
+
+    layout: Layout
+    published: tuple[Published, ...]
+    example: Example
+
+
+class CorpusRegistry(Registry["Reading"]):
+    """Names to reading functions `read(root, split, ...) -> Reading`, each with its facts."""
+
+    def __init__(self) -> None:
+        super().__init__("corpus", "veravox.corpora", returns="Reading", supplier="ROOT and --split")
+        self._facts: dict[str, CorpusFacts] = {}
+
+    def register(  # type: ignore[override]  # a corpus comes with its facts
+        self, name: str, layout: Layout, published: tuple[Published, ...], example: Example
+    ) -> Callable[[Any], Any]:
+        """Decorator: enter a reading function and what is known of its corpus.
+
+        Raises:
+            ConfigurationError: if it is no function that returns a `Reading`.
+        """
+        enter = super().register(name)
+
+        def enter_with_facts(entry: Any) -> Any:
+            self._facts[name] = CorpusFacts(layout, published, example)
+            return enter(entry)
+
+        return enter_with_facts
+
+    def facts(self, name: str) -> CorpusFacts:
+        """Layout, published counts and example of a corpus.
+
+        Raises:
+            ConfigurationError: for an unknown one.
+        """
+        assert self[name] is not None
+        return self._facts[name]
+
+
+CORPORA = CorpusRegistry()
+
 if TYPE_CHECKING:
     from veravox.corpora.checking.check import check as check
     from veravox.corpora.checking.findings import Report as Report
@@ -86,11 +117,9 @@ if TYPE_CHECKING:
         read_mix as read_mix,
     )
     from veravox.corpora.partialspoof import read_segments as read_segments
-    from veravox.corpora.reading.corpus import (
-        Reading as Reading,
-        read_corpus as read_corpus,
-        recognise as recognise,
-    )
+    from veravox.corpora.reading.corpus import read_corpus as read_corpus, recognise as recognise
+    from veravox.corpora.reading.layout import Layout
+    from veravox.corpora.reading.outcome import Reading as Reading
 else:
-    defined_here = ("CORPORA", "CorpusWarning", "Example", "Published")
+    defined_here = ("CORPORA", "CorpusFacts", "Example", "Published")
     __getattr__, __dir__, __all__ = attach(__name__, __file__, defined_here)

@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, standard_split
+from veravox.corpora.reading.assemble import PathLike, open_corpus, standard_split
 from veravox.corpora.reading.layout import Layout, Marker
 from veravox.corpora.reading.listing import first_match
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import blank_to_null, read_fields, with_labels
 from veravox.errors import CorpusError, suggest
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "a folder with ADD_train_dev/{label/{train,dev}_label.txt,train/,dev/}, "
@@ -78,8 +78,8 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("add2022")
-def protocol(root: PathLike, split: str | None = None, track: str | None = None) -> Protocol:
+@CORPORA.register("add2022", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None, track: str | None = None) -> Reading:
     """Train and dev, and the test sets of track 1 and track 3.2; test ids begin with their track.
 
     Args:
@@ -89,7 +89,8 @@ def protocol(root: PathLike, split: str | None = None, track: str | None = None)
     """
     if track is not None and track not in PARTS:
         raise CorpusError(f"add2022 has no track {track!r}; {suggest(track, PARTS)}")
-    folder = LAYOUT.locate(root, "add2022")
+    corpus = open_corpus("add2022", LAYOUT, root)
+    folder = corpus.root
     wanted = standard_split(split)
     parts = []
     for name, (part, keys, audio) in PARTS.items():
@@ -99,7 +100,7 @@ def protocol(root: PathLike, split: str | None = None, track: str | None = None)
     if not parts:
         raise CorpusError(f"add2022: no label file of track {track or split} lies below {str(folder)!r}")
     trials = pl.concat(parts, how="diagonal")
-    return assemble("add2022", LAYOUT, folder, trials, split, ending=".wav")
+    return corpus.reading(corpus.assemble(trials, split, ending=".wav"))
 
 
 def _read(folder: Path, key: Path, track: str, split: str, audio: str) -> pl.DataFrame:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, standard_split
+from veravox.corpora.reading.assemble import PathLike, open_corpus, standard_split
 from veravox.corpora.reading.layout import Layout, Marker
 from veravox.corpora.reading.listing import first_match
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import read_fields, with_labels
 from veravox.errors import CorpusError
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "a folder with Track1.2/{train,dev,testR1,testR2}/{label.txt,wav/}, or ADD2023track1.2_eval_R2/ alike",
@@ -58,14 +56,15 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("add2023")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("add2023", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """Every trial of the label files that are here.
 
     Source:
         Yi et al., ADD 2023: the second audio deepfake detection challenge, 2023.
     """
-    folder = LAYOUT.locate(root, "add2023")
+    corpus = open_corpus("add2023", LAYOUT, root)
+    folder = corpus.root
     wanted, parts = standard_split(split), []
     for part, (name, places) in PARTS.items():
         key = first_match(folder, [f"{place}/label.txt" for place in places])
@@ -87,5 +86,4 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
         raise CorpusError(f"add2023: no label.txt of {split} lies below {str(folder)!r}")
     trials = pl.concat(parts)
     guessed = not trials.filter(pl.col("split") != "eval").is_empty()
-    layout = replace(LAYOUT, guess=GUESS) if guessed else LAYOUT
-    return assemble("add2023", layout, folder, trials, split, ending=".wav")
+    return corpus.reading(corpus.assemble(trials, split, ending=".wav", guess=GUESS if guessed else ""))

@@ -6,7 +6,7 @@ from veravox.corpora import CORPORA, Example, Published
 from veravox.corpora.reading.assemble import PathLike
 from veravox.corpora.reading.asvspoof import read_2019
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout(
     "the folder LA, with ASVspoof2019_LA_cm_protocols/ and ASVspoof2019_LA_{train,dev,eval}/flac/",
@@ -58,8 +58,8 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("asvspoof2019_la")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("asvspoof2019_la", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """The trials of the countermeasure protocols; the enrolment files in the FLAC folders are no trials.
 
     Source:

@@ -6,7 +6,7 @@ from veravox.corpora import CORPORA, Example, Published
 from veravox.corpora.reading.assemble import PathLike
 from veravox.corpora.reading.asvspoof import read_2019
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout(
     "the folder PA, with ASVspoof2019_PA_cm_protocols/ and ASVspoof2019_PA_{train,dev,eval}/flac/",
@@ -46,8 +46,8 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("asvspoof2019_pa")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("asvspoof2019_pa", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """The trials of the countermeasure protocols; `environment_id` is the room, `attack_id` the replay setting.
 
     Source:

@@ -6,7 +6,7 @@ from veravox.corpora import CORPORA, Example, Published
 from veravox.corpora.reading.assemble import PathLike
 from veravox.corpora.reading.asvspoof import read_2021
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout(
     "a folder with ASVspoof2021_PA_eval/flac/ (or its parts, each in a folder) and keys/PA/CM/trial_metadata.txt",
@@ -46,8 +46,8 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("asvspoof2021_pa")
-def protocol(root: PathLike, split: str | None = None, phase: str = "eval") -> Protocol:
+@CORPORA.register("asvspoof2021_pa", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None, phase: str = "eval") -> Reading:
     """The trials of the key; `attack_id` joins the attacker's microphone, loudspeaker and distance codes.
 
     Args:

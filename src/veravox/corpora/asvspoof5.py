@@ -5,12 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, standard_split
+from veravox.corpora.reading.assemble import PathLike, open_corpus, standard_split
 from veravox.corpora.reading.layout import Layout, Marker
 from veravox.corpora.reading.listing import first_match
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import blank_to_null, read_fields, with_labels
 from veravox.errors import CorpusError
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "a folder with ASVspoof5.{train,dev.track_1,eval.track_1}.tsv (or in ASVspoof5_protocols/) and "
@@ -62,14 +62,15 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("asvspoof5")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("asvspoof5", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """The trials of track 1. The keys have no header: the first line is a trial.
 
     Source:
         Wang et al., ASVspoof 5: crowdsourced speech data, deepfakes, and adversarial attacks at scale, 2024.
     """
-    folder = LAYOUT.locate(root, "asvspoof5")
+    corpus = open_corpus("asvspoof5", LAYOUT, root)
+    folder = corpus.root
     wanted, parts = standard_split(split), []
     for part, (name, audio) in KEYS.items():
         key = first_match(folder, (name, f"*protocol*/{name}"))
@@ -84,4 +85,4 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
     attack = pl.when(pl.col("attack_id") == "bonafide").then(None).otherwise(pl.col("attack_id"))
     trials = trials.with_columns(attack.alias("attack_id")).drop("codec_seed")
     folders = [KEYS[part][1] for part in trials["split"].unique(maintain_order=True)]
-    return assemble("asvspoof5", LAYOUT, folder, trials, split, folders)
+    return corpus.reading(corpus.assemble(trials, split, folders))

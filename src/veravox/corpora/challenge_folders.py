@@ -7,11 +7,12 @@ from pathlib import Path
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, matched
+from veravox.corpora.reading.assemble import CorpusFolder, PathLike, open_corpus
 from veravox.corpora.reading.labelled_folders import holds_audio, holds_folders, label_folders
 from veravox.corpora.reading.layout import Layout, existing
+from veravox.corpora.reading.outcome import Reading
 from veravox.errors import CorpusError, first_few, suggest
-from veravox.tables import BONA_FIDE, SPOOF, Protocol
+from veravox.tables import BONA_FIDE, SPOOF
 
 
 def _recognise(root: Path) -> str | None:
@@ -47,14 +48,14 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("challenge_folders")
-def protocol(
+@CORPORA.register("challenge_folders", LAYOUT, PUBLISHED, EXAMPLE)
+def read(
     root: PathLike,
     split: str | None = None,
     bona_fide: list[str] | None = None,
     spoof: list[str] | None = None,
     domain: str = "challenge",
-) -> Protocol:
+) -> Reading:
     """Every audio file below a source's or generator's folder.
 
     Args:
@@ -63,15 +64,17 @@ def protocol(
         domain: what the trials' domain is called.
     """
     if bona_fide is None and spoof is None:
-        folder = LAYOUT.locate(root, "challenge_folders")
+        corpus = open_corpus("challenge_folders", LAYOUT, root)
+        folder = corpus.root
         folders = label_folders(folder)
     else:
-        folder = existing(root)
+        corpus = CorpusFolder("challenge_folders", LAYOUT, existing(root))
+        folder = corpus.root
         folders = _named(folder, bona_fide or [], spoof or [])
     parts = []
     for name, (part, label) in folders.items():
         depth = r"(?:(?P<group>[^/]+)/)?(?:.+/)?[^/]+$"
-        rows = matched("challenge_folders", folder, "^" + _escape(name) + "/" + depth, (name,))
+        rows = corpus.matched("^" + _escape(name) + "/" + depth, (name,))
         group = pl.coalesce("group", pl.lit(name.rsplit("/", 1)[-1]))
         parts.append(
             rows.select(
@@ -84,7 +87,7 @@ def protocol(
                 pl.lit(domain).alias("domain"),
             )
         )
-    return assemble("challenge_folders", LAYOUT, folder, pl.concat(parts), split)
+    return corpus.reading(corpus.assemble(pl.concat(parts), split))
 
 
 def _named(folder: Path, bona_fide: list[str], spoof: list[str]) -> dict[str, tuple[str | None, str]]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, matched, say
+from veravox.corpora.reading.assemble import CorpusFolder, PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import read_fields, with_labels
 from veravox.errors import CorpusError, first_few
-from veravox.tables import BONA_FIDE, SPOOF, Protocol
+from veravox.tables import BONA_FIDE, SPOOF
 
 LAYOUT = Layout(
     "a folder with label/*.txt, train/, dev/ and test/{C1..C7,A1..A3}/ (or these without test/) of *.wav",
@@ -77,27 +77,28 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("codecfake")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("codecfake", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """The trials of the label files; of a folder without one, its files, labelled by their names.
 
     Source:
         Xie et al., The Codecfake dataset and countermeasures, TASLP 2025.
     """
-    folder = LAYOUT.locate(root, "codecfake")
+    corpus = open_corpus("codecfake", LAYOUT, root)
+    folder = corpus.root
     folders = _folders(folder)
     keys = {name: folder / "label" / f"{name}.txt" for name in ("train", "dev", "val", *CONDITIONS)}
     keys = {name: key for name, key in keys.items() if key.exists()}
     absent = [key.name for name, key in keys.items() if name not in folders]
     if absent:
-        say(
+        corpus.remark(
             f"codecfake: the folders of {first_few(absent, 12)} are not here; their trials are left out",
             "left out",
         )
     parts = [_listed(keys[name], name, folders[name]) for name in folders if name in keys]
     unlisted = [place for name, place in folders.items() if name not in keys]
     if unlisted:
-        parts.append(_by_name(folder, unlisted))
+        parts.append(_by_name(corpus, unlisted))
     if not parts:
         raise CorpusError(f"codecfake: none of train, dev, test, C1 to C7, A1 to A3 lies in {str(folder)!r}")
     rows = pl.concat(parts, how="diagonal")
@@ -112,8 +113,9 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
         .otherwise("language")
         .alias("language")
     )
-    layout = LAYOUT if unlisted else replace(LAYOUT, guess="")
-    return assemble("codecfake", layout, folder, trials, split, list(folders.values()), ending=".wav")
+    return corpus.reading(
+        corpus.assemble(trials, split, list(folders.values()), ending=".wav", guess=None if unlisted else "")
+    )
 
 
 CONDITIONS = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "A1", "A2", "A3")
@@ -142,9 +144,9 @@ def _listed(key: Path, name: str, place: str) -> pl.DataFrame:
     )
 
 
-def _by_name(folder: Path, places: list[str]) -> pl.DataFrame:
+def _by_name(corpus: CorpusFolder, places: list[str]) -> pl.DataFrame:
     """The files of folders without a label file."""
-    rows = matched("codecfake", folder, FOLDERS, places)
+    rows = corpus.matched(FOLDERS, places)
     condition = pl.col("condition").replace({"val": "dev"})
     stem = pl.col("path").str.replace(r"\.[^./]*$", "")
     method = pl.col("name").str.extract(METHOD)

@@ -7,11 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, say, standard_split
+from veravox.corpora.reading.assemble import PathLike, open_corpus, standard_split
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import read_headed
 from veravox.errors import CorpusError
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "a folder with <language>/{train,dev,test,validated}.tsv and <language>/clips/*.mp3, or one language of it",
@@ -39,14 +39,15 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("common_voice")
-def protocol(root: PathLike, split: str | None = None, validated: bool = False) -> Protocol:
+@CORPORA.register("common_voice", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None, validated: bool = False) -> Reading:
     """The clips of `train.tsv`, `dev.tsv` and `test.tsv`, by the names in their headers.
 
     Args:
         validated: read `validated.tsv`, which is larger and has no splits, instead.
     """
-    folder = LAYOUT.locate(root, "common_voice")
+    corpus = open_corpus("common_voice", LAYOUT, root)
+    folder = corpus.root
     here = [folder] if (folder / "clips").is_dir() else sorted(path.parent for path in folder.glob("*/clips"))
     lists = (
         {"validated": None}
@@ -65,11 +66,11 @@ def protocol(root: PathLike, split: str | None = None, validated: bool = False) 
     trials = pl.concat(parts, how="diagonal").unique("utterance_id", keep="first", maintain_order=True)
     total = sum(map(len, parts))
     if total != len(trials):
-        say(
+        corpus.remark(
             f"common_voice: {total - len(trials)} clips are listed in more than one list; the first counts",
             "left out",
         )
-    return assemble("common_voice", LAYOUT, folder, trials, split, clips if split is None else None, ending=".mp3")
+    return corpus.reading(corpus.assemble(trials, split, clips if split is None else None, ending=".mp3"))
 
 
 def _read(key: Path, clips: str, split: str | None) -> pl.DataFrame:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import SPLIT_NAMES, PathLike, assemble, matched
+from veravox.corpora.reading.assemble import SPLIT_NAMES, PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import BONA_FIDE, SPOOF, Protocol
+from veravox.corpora.reading.outcome import Reading
+from veravox.tables import BONA_FIDE, SPOOF
 
 LAYOUT = Layout(
     "a folder with DATASET_<generator>/{train,valid,test}/*.wav and DATASET_VCTK_BONAFIDE/ laid out alike",
@@ -45,8 +46,8 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("dfadd")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("dfadd", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """Every file; spoof and bona fide of one sentence share their `text_id`.
 
     The generator is the last part of the file's name, or the folder's where the name ends without one.
@@ -54,9 +55,9 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
     Source:
         Du et al., DFADD: the diffusion and flow-matching based audio deepfake dataset, SLT 2024.
     """
-    folder = LAYOUT.locate(root, "dfadd")
+    corpus = open_corpus("dfadd", LAYOUT, root)
     pattern = r"^DATASET_(?P<generator>[^/]+)/(?:(?P<split>[^/]+)/)?(?P<name>[^/]+)$"
-    rows = matched("dfadd", folder, pattern)
+    rows = corpus.matched(pattern)
     bona_fide = pl.col("generator").str.to_uppercase().str.contains("BONAFIDE")
     last = pl.col("name").str.replace(r"_mic\d$", "").str.extract(r"_([A-Za-z][^_]*)$")
     trials = rows.with_columns(
@@ -67,4 +68,4 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
         pl.col("split").str.to_lowercase().replace(SPLIT_NAMES),
         pl.lit("en").alias("language"),
     ).drop("generator", "name")
-    return assemble("dfadd", LAYOUT, folder, trials, split)
+    return corpus.reading(corpus.assemble(trials, split))

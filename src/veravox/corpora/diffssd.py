@@ -7,18 +7,10 @@ from pathlib import Path
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import (
-    SPLIT_NAMES,
-    PathLike,
-    assemble,
-    companions,
-    keep_split,
-    matched,
-    with_companions,
-)
+from veravox.corpora.reading.assemble import SPLIT_NAMES, PathLike, keep_split, open_corpus, with_companions
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import read_headed
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "a folder with generated_speech/<system>/[speaker_N/]*.wav (and train_val_test_splits.csv)",
@@ -62,15 +54,15 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("diffssd")
-def protocol(
+@CORPORA.register("diffssd", LAYOUT, PUBLISHED, EXAMPLE)
+def read(
     root: PathLike,
     split: str | None = None,
     ljspeech: str | None = None,
     librispeech: str | None = None,
     bona_fide_trials: int | None = None,
     seed: int = 0,
-) -> Protocol:
+) -> Reading:
     """Every generated file, with the published splits where their list is there.
 
     `speaker_N` clones speaker N of LibriSpeech; the systems without such folders speak in LJSpeech's voice.
@@ -85,10 +77,11 @@ def protocol(
     Source:
         Bhagtani et al., DiffSSD: a diffusion-based dataset for speech forensics, 2024.
     """
-    folder = LAYOUT.locate(root, "diffssd")
+    corpus = open_corpus("diffssd", LAYOUT, root)
+    folder = corpus.root
     voice = r"(?:(?:speaker_)?(?P<speaker_id>[^/]+)/)?"
     pattern = rf"^generated_speech/(?P<attack_id>[^/]+)/{voice}(?:[^/]+/)*(?P<name>[^/]+)$"
-    trials = matched("diffssd", folder, pattern, ("generated_speech",)).with_columns(
+    trials = corpus.matched(pattern, ("generated_speech",)).with_columns(
         pl.col("utterance_id").str.strip_prefix("generated_speech/"),
         pl.lit("spoof").alias("label"),
         pl.lit("en").alias("language"),
@@ -97,11 +90,11 @@ def protocol(
         pl.col("name").str.extract(r"_(en-[a-z]+)$").alias("accent"),
     )
     trials = trials.drop("name")
-    made = assemble("diffssd", LAYOUT, folder, trials)
+    made = corpus.assemble(trials)
     roots = {"ljspeech": ljspeech, "librispeech": librispeech}
-    bona_fide = companions("diffssd", roots, bona_fide_trials, seed)
+    bona_fide = corpus.companions(roots, bona_fide_trials, seed)
     whole = with_splits(folder, with_companions(made.frame, bona_fide))
-    return made.with_frame(keep_split(whole, split, "diffssd"))
+    return corpus.reading(made.with_frame(keep_split(whole, split, "diffssd")))
 
 
 def with_splits(folder: Path, trials: pl.DataFrame) -> pl.DataFrame:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import SPLIT_NAMES, PathLike, assemble, matched, say
+from veravox.corpora.reading.assemble import SPLIT_NAMES, PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.errors import CorpusError, suggest
-from veravox.tables import LABEL_ALIASES, Protocol
+from veravox.tables import LABEL_ALIASES
 
 LAYOUT = Layout(
     "a folder with for-{original,norm,2seconds,rerecorded}/{training,validation,testing}/{real,fake}/, "
@@ -57,8 +56,8 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("fake_or_real")
-def protocol(root: PathLike, split: str | None = None, version: str | None = None) -> Protocol:
+@CORPORA.register("fake_or_real", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None, version: str | None = None) -> Reading:
     """Every file of the label folders: mp3 and wav mixed; a scan lists those that cannot be read.
 
     Args:
@@ -66,10 +65,11 @@ def protocol(root: PathLike, split: str | None = None, version: str | None = Non
     Source:
         Reimao and Tzerpos, FoR: a dataset for synthetic speech detection, SpeD 2019.
     """
-    folder = LAYOUT.locate(root, "fake_or_real")
+    corpus = open_corpus("fake_or_real", LAYOUT, root)
+    folder = corpus.root
     prefix = r"^(?:(?:for-[^/]+/)?for-(?P<version>[^/]+)/)?"
     pattern = prefix + r"(?P<split>training|validation|testing)/(?P<kind>real|fake)/(?P<file>.+)$"
-    rows = matched("fake_or_real", folder, pattern)
+    rows = corpus.matched(pattern)
     own = folder.resolve().name.removeprefix("for-")
     rows = rows.with_columns(pl.col("version").fill_null(own).replace(VERSIONS))
     known = sorted(rows["version"].unique())
@@ -81,7 +81,7 @@ def protocol(root: PathLike, split: str | None = None, version: str | None = Non
         message = (
             f"fake_or_real: the versions {', '.join(known)} hold the same speech; choose one with version=NAME"
         )
-        say(message, "left out")
+        corpus.remark(message, "left out")
     tail = pl.concat_str(pl.col("version"), pl.col("split"), pl.col("kind"), pl.col("file"), separator="/")
     ending = (
         pl.when(tail.is_duplicated())
@@ -94,4 +94,4 @@ def protocol(root: PathLike, split: str | None = None, version: str | None = Non
         pl.col("split").replace(SPLIT_NAMES),
         pl.lit("en").alias("language"),
     ).drop("kind", "file")
-    return assemble("fake_or_real", LAYOUT, Path(folder), trials, split)
+    return corpus.reading(corpus.assemble(trials, split))

@@ -7,11 +7,12 @@ from pathlib import Path
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, listed
+from veravox.corpora.reading.assemble import CorpusFolder, PathLike, open_corpus
 from veravox.corpora.reading.labelled_folders import holds_audio, label_folders
 from veravox.corpora.reading.layout import Layout, existing
+from veravox.corpora.reading.outcome import Reading
 from veravox.errors import CorpusError
-from veravox.tables import BONA_FIDE, SPOOF, Protocol
+from veravox.tables import BONA_FIDE, SPOOF
 
 
 def _recognise(root: Path) -> str | None:
@@ -39,14 +40,14 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("folder_pair")
-def protocol(
+@CORPORA.register("folder_pair", LAYOUT, PUBLISHED, EXAMPLE)
+def read(
     root: PathLike,
     split: str | None = None,
     bona_fide: str | None = None,
     spoof: str | None = None,
     domain: str = "folder_pair",
-) -> Protocol:
+) -> Reading:
     """Every audio file of both folders, at any depth.
 
     Args:
@@ -57,17 +58,19 @@ def protocol(
     if (bona_fide is None) != (spoof is None):
         raise CorpusError("folder_pair: name both folders, bona_fide and spoof, or neither")
     if bona_fide is not None and spoof is not None:
-        folder = existing(root)
+        corpus = CorpusFolder("folder_pair", LAYOUT, existing(root))
+        folder = corpus.root
         folders: dict[str, tuple[str | None, str]] = {bona_fide: (None, BONA_FIDE), spoof: (None, SPOOF)}
     else:
-        folder = LAYOUT.locate(root, "folder_pair")
+        corpus = open_corpus("folder_pair", LAYOUT, root)
+        folder = corpus.root
         folders = label_folders(folder)
     parts = []
     for name, (part, label) in folders.items():
         if not (folder / name).is_dir():
             raise CorpusError(f"folder_pair: {str(folder / name)!r} is not a folder")
         parts.append(
-            listed("folder_pair", folder, (name,)).with_columns(
+            corpus.listed((name,)).with_columns(
                 pl.lit(label).alias("label"), pl.lit(part, dtype=pl.String).alias("split")
             )
         )
@@ -81,4 +84,4 @@ def protocol(
         "split",
         pl.lit(domain).alias("domain"),
     )
-    return assemble("folder_pair", LAYOUT, folder, trials, split)
+    return corpus.reading(corpus.assemble(trials, split))

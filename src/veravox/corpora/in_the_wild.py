@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble
+from veravox.corpora.reading.assemble import PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import read_headed, with_labels
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "the folder release_in_the_wild, with meta.csv and 0.wav to 31778.wav",
@@ -32,14 +32,15 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("in_the_wild")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("in_the_wild", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """Every clip of `meta.csv`; there are no published splits.
 
     Source:
         Müller et al., Does audio deepfake detection generalize?, Interspeech 2022.
     """
-    folder = LAYOUT.locate(root, "in_the_wild")
+    corpus = open_corpus("in_the_wild", LAYOUT, root)
+    folder = corpus.root
     key = folder / "meta.csv"
     rows = with_labels(read_headed(key, ("file", "speaker", "label")), key)
     stem = pl.col("file").str.replace(r"\.[^./]*$", "")
@@ -50,4 +51,4 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
         pl.col("speaker").alias("speaker_id"),
         pl.lit("en").alias("language"),
     )
-    return assemble("in_the_wild", LAYOUT, folder, trials, split, ending=".wav")
+    return corpus.reading(corpus.assemble(trials, split, ending=".wav"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, matched
+from veravox.corpora.reading.assemble import PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout("the folder jsut_ver1.1, with basic5000/wav/*.wav", ((Marker("basic5000/wav"),),))
 
@@ -27,15 +27,15 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("jsut")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("jsut", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """Every recording of basic5000."""
-    folder = LAYOUT.locate(root, "jsut")
-    rows = matched("jsut", folder, r"^basic5000/wav/(?P<text_id>[^/]+)$", ("basic5000",))
+    corpus = open_corpus("jsut", LAYOUT, root)
+    rows = corpus.matched(r"^basic5000/wav/(?P<text_id>[^/]+)$", ("basic5000",))
     trials = rows.with_columns(
         pl.col("text_id").alias("utterance_id"),
         pl.lit("bonafide").alias("label"),
         pl.lit("JSUT").alias("speaker_id"),
         pl.lit("ja").alias("language"),
     )
-    return assemble("jsut", LAYOUT, folder, trials, split)
+    return corpus.reading(corpus.assemble(trials, split))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, matched
+from veravox.corpora.reading.assemble import PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout(
     "the folder LibriSpeech, with <subset>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac",
@@ -45,23 +45,23 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("librispeech")
-def protocol(root: PathLike, split: str | None = None, subset: str | None = None) -> Protocol:
+@CORPORA.register("librispeech", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None, subset: str | None = None) -> Reading:
     """Every utterance of the subsets that are here.
 
     Args:
         subset: only this one, like `dev-clean`.
     """
-    folder = LAYOUT.locate(root, "librispeech")
+    corpus = open_corpus("librispeech", LAYOUT, root)
     pattern = (
         r"^(?P<subset>(?P<split>train|dev|test)-[^/]+)/"
         r"(?P<speaker_id>\d+)/(?P<chapter>\d+)/(?P<text_id>\d+-\d+-\d+)$"
     )
-    rows = matched("librispeech", folder, pattern, (subset,) if subset else ("",))
+    rows = corpus.matched(pattern, (subset,) if subset else ("",))
     trials = rows.with_columns(
         pl.col("text_id").alias("utterance_id"),
         pl.col("split").replace({"test": "eval"}),
         pl.lit("bonafide").alias("label"),
         pl.lit("en").alias("language"),
     )
-    return assemble("librispeech", LAYOUT, folder, trials, split)
+    return corpus.reading(corpus.assemble(trials, split))

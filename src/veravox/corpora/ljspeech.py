@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble
+from veravox.corpora.reading.assemble import PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import read_fields
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "the folder LJSpeech-1.1, with metadata.csv and wavs/",
@@ -30,10 +30,11 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("ljspeech")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("ljspeech", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """Every line of `metadata.csv`, which has pipes, no header and no quoting."""
-    folder = LAYOUT.locate(root, "ljspeech")
+    corpus = open_corpus("ljspeech", LAYOUT, root)
+    folder = corpus.root
     rows = read_fields(folder / "metadata.csv", ("utterance_id", "transcript", "_"), separator="|")
     trials = rows.with_columns(
         (pl.lit("wavs/") + pl.col("utterance_id")).alias("file"),
@@ -42,4 +43,4 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
         pl.col("utterance_id").alias("text_id"),
         pl.lit("en").alias("language"),
     )
-    return assemble("ljspeech", LAYOUT, folder, trials, split, ending=".wav")
+    return corpus.reading(corpus.assemble(trials, split, ending=".wav"))

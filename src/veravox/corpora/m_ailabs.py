@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, matched
+from veravox.corpora.reading.assemble import PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout(
     "a folder with <locale>/by_book/<gender>/<speaker>/<book>/wavs/*.wav",
@@ -33,14 +33,14 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("m_ailabs")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("m_ailabs", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """Every recording of every book; books read by several people (`mix`) have no speaker."""
-    folder = LAYOUT.locate(root, "m_ailabs")
+    corpus = open_corpus("m_ailabs", LAYOUT, root)
     pattern = (
         r"(?:^|/)(?P<language>[a-z]{2})_[A-Z]{2}/by_book/(?P<gender>[^/]+)/"
         r"(?:(?P<speaker_id>[^/]+)/)?(?P<book>[^/]+)/wavs/(?P<text_id>[^/]+)$"
     )
-    rows = matched("m_ailabs", folder, pattern)
+    rows = corpus.matched(pattern)
     trials = rows.with_columns(pl.lit("bonafide").alias("label"))
-    return assemble("m_ailabs", LAYOUT, folder, trials, split)
+    return corpus.reading(corpus.assemble(trials, split))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, companions, with_companions
+from veravox.corpora.reading.assemble import PathLike, open_corpus, with_companions
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import read_headed
 from veravox.errors import CorpusError
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "a folder with fake/<language>/<system>/{meta.csv,*.wav}",
@@ -69,14 +69,14 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("mlaad")
-def protocol(
+@CORPORA.register("mlaad", LAYOUT, PUBLISHED, EXAMPLE)
+def read(
     root: PathLike,
     split: str | None = None,
     m_ailabs: str | None = None,
     bona_fide_trials: int | None = None,
     seed: int = 0,
-) -> Protocol:
+) -> Reading:
     """Every row of every `meta.csv`. Its text is not quoted: a quotation mark in it is only a character.
 
     Args:
@@ -86,7 +86,8 @@ def protocol(
     Source:
         Müller et al., MLAAD: the multi-language audio anti-spoofing dataset, IJCNN 2024.
     """
-    folder = LAYOUT.locate(root, "mlaad")
+    corpus = open_corpus("mlaad", LAYOUT, root)
+    folder = corpus.root
     parts = []
     for key in sorted(folder.glob("fake/*/*/meta.csv")):
         language, system = key.parent.parts[-2:]
@@ -105,9 +106,9 @@ def protocol(
         )
     if not parts:
         raise CorpusError(f"mlaad: no fake/<language>/<system>/meta.csv lies below {str(folder)!r}")
-    made = assemble("mlaad", LAYOUT, folder, pl.concat(parts, how="diagonal"), split, ending=".wav")
-    bona_fide = companions("mlaad", {"m_ailabs": m_ailabs}, bona_fide_trials, seed)
-    return made.with_frame(with_companions(made.frame, bona_fide))
+    made = corpus.assemble(pl.concat(parts, how="diagonal"), split, ending=".wav")
+    bona_fide = corpus.companions({"m_ailabs": m_ailabs}, bona_fide_trials, seed)
+    return corpus.reading(made.with_frame(with_companions(made.frame, bona_fide)))
 
 
 def _text_id(rows: pl.DataFrame, name: pl.Expr) -> pl.Expr:

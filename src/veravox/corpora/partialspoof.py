@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, matched, standard_split
+from veravox.corpora.reading.assemble import CorpusFolder, PathLike, open_corpus, standard_split
 from veravox.corpora.reading.layout import Layout, Marker
 from veravox.corpora.reading.listing import first_match
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import blank_to_null, read_fields, with_labels
 from veravox.errors import CorpusError
-from veravox.tables import BONA_FIDE, SPOOF, Protocol, Segments
+from veravox.tables import BONA_FIDE, SPOOF, Segments
 
 LAYOUT = Layout(
     "the folder database, with {train,dev,eval}/con_wav/*.wav, segment_labels/ and protocols/",
@@ -64,28 +65,29 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("partialspoof")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("partialspoof", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """The trials of the protocols; without a protocol, of the folder, spoof if any segment is (`read_segments`).
 
     Source:
         Zhang et al., The PartialSpoof database and countermeasures, TASLP 2023.
     """
-    folder = LAYOUT.locate(root, "partialspoof")
+    corpus = open_corpus("partialspoof", LAYOUT, root)
+    folder = corpus.root
     wanted, parts = standard_split(split), []
     for part in SPLITS:
         if wanted in (None, part) and (folder / part / "con_wav").is_dir():
             parts.append(
-                _read(folder, part).with_columns(pl.lit(part).alias("split"), pl.lit("en").alias("language"))
+                _read(corpus, part).with_columns(pl.lit(part).alias("split"), pl.lit("en").alias("language"))
             )
     if not parts:
         raise CorpusError(f"partialspoof has no {split} folder below {str(folder)!r}")
     audio = [f"{part}/con_wav" for part in SPLITS if wanted in (None, part)]
-    return assemble("partialspoof", LAYOUT, folder, pl.concat(parts, how="diagonal"), split, audio, ending=".wav")
+    return corpus.reading(corpus.assemble(pl.concat(parts, how="diagonal"), split, audio, ending=".wav"))
 
 
-def _read(folder: Path, split: str) -> pl.DataFrame:
-    name = f"PartialSpoof.LA.cm.{split}.trl.txt"
+def _read(corpus: CorpusFolder, split: str) -> pl.DataFrame:
+    folder, name = corpus.root, f"PartialSpoof.LA.cm.{split}.trl.txt"
     key = first_match(
         folder, (f"protocols/PartialSpoof_LA_cm_protocols/{name}", f"protocols/{name}", f"*/*/{name}")
     )
@@ -93,7 +95,7 @@ def _read(folder: Path, split: str) -> pl.DataFrame:
         columns = ("speaker_id", "utterance_id", "_", "attack_id", "label")
         rows = blank_to_null(with_labels(read_fields(key, columns), key), "attack_id")
     else:
-        found = matched("partialspoof", folder, r"^[a-z]+/con_wav/(?P<name>[^/]+)$", (f"{split}/con_wav",))
+        found = corpus.matched(r"^[a-z]+/con_wav/(?P<name>[^/]+)$", (f"{split}/con_wav",))
         labels = {name: _label(values) for name, values in segment_labels(folder, split)[0].items()}
         unknown = [name for name in found["name"] if name not in labels]
         if unknown:
@@ -133,7 +135,8 @@ def read_segments(root: PathLike, split: str, hop_s: str | None = None) -> Segme
     Raises:
         CorpusError: if the labels are missing or damaged.
     """
-    folder = LAYOUT.locate(root, "partialspoof")
+    corpus = open_corpus("partialspoof", LAYOUT, root)
+    folder = corpus.root
     part = standard_split(split)
     assert part is not None
     labels, hop = segment_labels(folder, part, hop_s)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, companions, matched, with_companions
+from veravox.corpora.reading.assemble import PathLike, open_corpus, with_companions
 from veravox.corpora.reading.layout import Layout
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout(
     "a folder with <generator>/*.wav or <generator>/<part>/*.wav",
@@ -37,15 +37,15 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("purdue")
-def protocol(
+@CORPORA.register("purdue", LAYOUT, PUBLISHED, EXAMPLE)
+def read(
     root: PathLike,
     split: str | None = None,
     ljspeech: str | None = None,
     librispeech: str | None = None,
     bona_fide_trials: int | None = None,
     seed: int = 0,
-) -> Protocol:
+) -> Reading:
     """Every audio file below a generator's folder.
 
     Args:
@@ -55,14 +55,14 @@ def protocol(
             LibriSpeech: dev-clean and a part of train-clean-100); all if None.
         seed: of the draw.
     """
-    folder = LAYOUT.locate(root, "purdue")
-    rows = matched("purdue", folder, r"^(?P<attack_id>[^/]+)/(?:(?P<part>.+)/)?(?P<name>[^/]+)$")
+    corpus = open_corpus("purdue", LAYOUT, root)
+    rows = corpus.matched(r"^(?P<attack_id>[^/]+)/(?:(?P<part>.+)/)?(?P<name>[^/]+)$")
     trials = rows.with_columns(
         pl.lit("spoof").alias("label"),
         pl.lit("en").alias("language"),
         pl.col("name").str.extract(r"(LJ\d{3}-\d{4}|\d+-\d+-\d{4})").alias("text_id"),
     ).drop("name")
-    made = assemble("purdue", LAYOUT, folder, trials, split)
+    made = corpus.assemble(trials, split)
     roots = {"ljspeech": ljspeech, "librispeech": librispeech}
-    bona_fide = companions("purdue", roots, bona_fide_trials, seed)
-    return made.with_frame(with_companions(made.frame, bona_fide))
+    bona_fide = corpus.companions(roots, bona_fide_trials, seed)
+    return corpus.reading(made.with_frame(with_companions(made.frame, bona_fide)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, standard_split
+from veravox.corpora.reading.assemble import PathLike, open_corpus, standard_split
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import LINE, read_headed
 from veravox.errors import CorpusError
-from veravox.tables import BONA_FIDE, SPOOF, Protocol
+from veravox.tables import BONA_FIDE, SPOOF
 
 LAYOUT = Layout(
     "a folder with metadata/{train,development,evaluation}.csv and flac/{train,development,evaluation}/",
@@ -46,14 +47,15 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("spoofceleb")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("spoofceleb", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """Every row of the metadata. One file name lies in many attack folders, so an id holds its folders.
 
     Source:
         Jung et al., SpoofCeleb: speech deepfake detection and SASV in the wild, OJSP 2025.
     """
-    folder = LAYOUT.locate(root, "spoofceleb")
+    corpus = open_corpus("spoofceleb", LAYOUT, root)
+    folder = corpus.root
     wanted, parts = standard_split(split), []
     for part, name in PARTS.items():
         key = folder / "metadata" / f"{part}.csv"
@@ -81,4 +83,4 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
     if not parts:
         raise CorpusError(f"spoofceleb: no metadata of {split} lies in {str(folder / 'metadata')!r}")
     audio = [f"flac/{part}" for part, name in PARTS.items() if wanted in (None, name)]
-    return assemble("spoofceleb", LAYOUT, folder, pl.concat(parts), split, audio)
+    return corpus.reading(corpus.assemble(pl.concat(parts), split, audio))

@@ -8,11 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import SPLIT_NAMES, PathLike, assemble
+from veravox.corpora.reading.assemble import SPLIT_NAMES, CorpusFolder, PathLike
 from veravox.corpora.reading.layout import Layout, existing, first_line
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import LINE, read_headed, with_labels
 from veravox.errors import CorpusError, suggest
-from veravox.tables import BONA_FIDE, PROTOCOL_COLUMNS, SPOOF, Protocol
+from veravox.tables import BONA_FIDE, PROTOCOL_COLUMNS, SPOOF
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".psv")
 
@@ -62,8 +63,8 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("table")
-def protocol(
+@CORPORA.register("table", LAYOUT, PUBLISHED, EXAMPLE)
+def read(
     root: PathLike,
     split: str | None = None,
     path: str | None = None,
@@ -77,7 +78,7 @@ def protocol(
     audio_root: str | None = None,
     separator: str | None = None,
     domain: str = "table",
-) -> Protocol:
+) -> Reading:
     """Every row of a file with a header; columns that are not named here pass through.
 
     Args:
@@ -110,7 +111,8 @@ def protocol(
         rows = rows.with_columns(pl.lit(domain).alias("domain"))
     if "split" in rows.columns:
         rows = rows.with_columns(pl.col("split").str.to_lowercase().replace(SPLIT_NAMES))
-    return assemble("table", LAYOUT, folder, rows.drop("path"), split, ending=Path(str(rows["path"][0])).suffix)
+    corpus = CorpusFolder("table", LAYOUT, folder)
+    return corpus.reading(corpus.assemble(rows.drop("path"), split, ending=Path(str(rows["path"][0])).suffix))
 
 
 def _separator(file: Path) -> str:

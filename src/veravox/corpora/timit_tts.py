@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, companions, matched, with_companions
+from veravox.corpora.reading.assemble import PathLike, open_corpus, with_companions
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout(
     "a folder with CLEAN/single_speaker/<system>/*.wav and CLEAN/multi_speaker/<system>/<speaker>/*.wav",
@@ -36,14 +36,14 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("timit_tts")
-def protocol(
+@CORPORA.register("timit_tts", LAYOUT, PUBLISHED, EXAMPLE)
+def read(
     root: PathLike,
     split: str | None = None,
     vidtimit: str | None = None,
     bona_fide_trials: int | None = None,
     seed: int = 0,
-) -> Protocol:
+) -> Reading:
     """Every file of CLEAN; one stem lies in many folders, so an id holds them. The other parts are left alone.
 
     Args:
@@ -53,16 +53,16 @@ def protocol(
     Source:
         Salvi et al., TIMIT-TTS: a text-to-speech dataset for multimodal synthetic media detection, Access 2023.
     """
-    folder = LAYOUT.locate(root, "timit_tts")
+    corpus = open_corpus("timit_tts", LAYOUT, root)
     pattern = (
         r"^CLEAN/(?P<style>single_speaker|multi_speaker)/(?P<attack_id>[^/]+)/(?:(?P<speaker_id>[^/]+)/)?"
         r"(?:[^/]+/)*(?P<text_id>[^/]+)$"
     )
-    trials = matched("timit_tts", folder, pattern, ("CLEAN",)).with_columns(
+    trials = corpus.matched(pattern, ("CLEAN",)).with_columns(
         pl.col("utterance_id").str.strip_prefix("CLEAN/"),
         pl.lit("spoof").alias("label"),
         pl.lit("en").alias("language"),
     )
-    made = assemble("timit_tts", LAYOUT, folder, trials, split)
-    bona_fide = companions("timit_tts", {"vidtimit": vidtimit}, bona_fide_trials, seed)
-    return made.with_frame(with_companions(made.frame, bona_fide))
+    made = corpus.assemble(trials, split)
+    bona_fide = corpus.companions({"vidtimit": vidtimit}, bona_fide_trials, seed)
+    return corpus.reading(made.with_frame(with_companions(made.frame, bona_fide)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, matched, say
+from veravox.corpora.reading.assemble import PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.errors import CorpusError
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "the folder VCTK-Corpus-0.92, with wav48_silence_trimmed/<speaker>/<speaker>_<utterance>_mic{1,2}.flac",
@@ -35,8 +35,8 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("vctk")
-def protocol(root: PathLike, split: str | None = None, microphone: str = "mic1") -> Protocol:
+@CORPORA.register("vctk", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None, microphone: str = "mic1") -> Reading:
     """Every utterance of one microphone.
 
     Args:
@@ -44,9 +44,9 @@ def protocol(root: PathLike, split: str | None = None, microphone: str = "mic1")
     """
     if microphone not in ("mic1", "mic2", "both"):
         raise CorpusError(f"vctk has no microphone {microphone!r}; use 'mic1', 'mic2' or 'both'")
-    folder = LAYOUT.locate(root, "vctk")
+    corpus = open_corpus("vctk", LAYOUT, root)
     pattern = r"/(?P<speaker_id>[ps]\d+)/(?P<text_id>[ps]\d+_\d+)_(?P<microphone>mic[12])$"
-    rows = matched("vctk", folder, pattern, ("wav48_silence_trimmed",))
+    rows = corpus.matched(pattern, ("wav48_silence_trimmed",))
     if microphone != "both":
         left = rows.filter(pl.col("microphone") != microphone)
         rows = rows.filter(pl.col("microphone") == microphone)
@@ -54,10 +54,10 @@ def protocol(root: PathLike, split: str | None = None, microphone: str = "mic1")
             message = (
                 f"vctk: {len(left)} recordings of the other microphone are left out; microphone=both keeps them"
             )
-            say(message, "left out", left["path"].to_list())
+            corpus.remark(message, "left out", left["path"].to_list())
     trials = rows.with_columns(
         pl.concat_str("text_id", "microphone", separator="_").alias("utterance_id"),
         pl.lit("bonafide").alias("label"),
         pl.lit("en").alias("language"),
     )
-    return assemble("vctk", LAYOUT, folder, trials, split)
+    return corpus.reading(corpus.assemble(trials, split))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble
+from veravox.corpora.reading.assemble import PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import blank_to_null, read_headed, with_labels
-from veravox.tables import Protocol
 
 LAYOUT = Layout(
     "a folder with protocol.csv, whose first column is utterance_id, and the audio that it names",
@@ -45,10 +45,11 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("veravox_corpus")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("veravox_corpus", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """Every row of `protocol.csv`; `source` and `codec_history` get this project's column names."""
-    folder = LAYOUT.locate(root, "veravox_corpus")
+    corpus = open_corpus("veravox_corpus", LAYOUT, root)
+    folder = corpus.root
     key = folder / "protocol.csv"
     rows = with_labels(read_headed(key, ("utterance_id", "path", "label")), key)
     rows = rows.rename(
@@ -59,4 +60,4 @@ def protocol(root: PathLike, split: str | None = None) -> Protocol:
     if "duration_s" in rows.columns:
         rows = rows.with_columns(pl.col("duration_s").cast(pl.Float64, strict=False))
     trials = rows.with_columns(pl.col("path").str.replace(r"\.[^./]*$", "").alias("file")).drop("path")
-    return assemble("veravox_corpus", LAYOUT, folder, trials, split)
+    return corpus.reading(corpus.assemble(trials, split))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, matched
+from veravox.corpora.reading.assemble import PathLike, open_corpus
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout("a folder with <speaker>/audio/*.wav", ((Marker("[fm]???[0-9]/audio"),),))
 
@@ -22,10 +22,10 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("vidtimit")
-def protocol(root: PathLike, split: str | None = None) -> Protocol:
+@CORPORA.register("vidtimit", LAYOUT, PUBLISHED, EXAMPLE)
+def read(root: PathLike, split: str | None = None) -> Reading:
     """Every sound file of every speaker; `sa1` and `sa2` are the same sentences for all."""
-    folder = LAYOUT.locate(root, "vidtimit")
-    rows = matched("vidtimit", folder, r"^(?P<speaker_id>[^/]+)/audio/(?P<text_id>[^/]+)$")
+    corpus = open_corpus("vidtimit", LAYOUT, root)
+    rows = corpus.matched(r"^(?P<speaker_id>[^/]+)/audio/(?P<text_id>[^/]+)$")
     trials = rows.with_columns(pl.lit("bonafide").alias("label"), pl.lit("en").alias("language"))
-    return assemble("vidtimit", LAYOUT, folder, trials, split)
+    return corpus.reading(corpus.assemble(trials, split))

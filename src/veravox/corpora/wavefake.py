@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from veravox.corpora import CORPORA, Example, Published
-from veravox.corpora.reading.assemble import PathLike, assemble, companions, matched, with_companions
+from veravox.corpora.reading.assemble import PathLike, open_corpus, with_companions
 from veravox.corpora.reading.layout import Layout, Marker
-from veravox.tables import Protocol
+from veravox.corpora.reading.outcome import Reading
 
 LAYOUT = Layout(
     "a folder with generated_audio/{ljspeech_*,jsut_*,common_voices_*}/*.wav, or these folders themselves",
@@ -55,15 +55,15 @@ EXAMPLE = Example(
 )
 
 
-@CORPORA.register("wavefake")
-def protocol(
+@CORPORA.register("wavefake", LAYOUT, PUBLISHED, EXAMPLE)
+def read(
     root: PathLike,
     split: str | None = None,
     ljspeech: str | None = None,
     jsut: str | None = None,
     bona_fide_trials: int | None = None,
     seed: int = 0,
-) -> Protocol:
+) -> Reading:
     """Every generated file. One stem lies in several folders, so an id holds the folder.
 
     Args:
@@ -74,10 +74,11 @@ def protocol(
     Source:
         Frank and Schönherr, WaveFake: a data set to facilitate audio deepfake detection, NeurIPS 2021.
     """
-    folder = LAYOUT.locate(root, "wavefake")
+    corpus = open_corpus("wavefake", LAYOUT, root)
+    folder = corpus.root
     inside = "generated_audio" if (folder / "generated_audio").is_dir() else ""
     sets = r"(?P<source_id>ljspeech|jsut|common_voices)_(?P<attack_id>[^/]+)/(?P<name>[^/]+)$"
-    rows = matched("wavefake", folder, f"^{inside and inside + '/'}{sets}", (inside,))
+    rows = corpus.matched(f"^{inside and inside + '/'}{sets}", (inside,))
     japanese = pl.col("source_id") == "jsut"
     original = r"(LJ\d{3}-\d{4}|BASIC5000_\d+)"
     trials = rows.with_columns(
@@ -89,6 +90,6 @@ def protocol(
             "text_id"
         ),
     ).drop("name")
-    made = assemble("wavefake", LAYOUT, folder, trials, split)
-    bona_fide = companions("wavefake", {"ljspeech": ljspeech, "jsut": jsut}, bona_fide_trials, seed)
-    return made.with_frame(with_companions(made.frame, bona_fide))
+    made = corpus.assemble(trials, split)
+    bona_fide = corpus.companions({"ljspeech": ljspeech, "jsut": jsut}, bona_fide_trials, seed)
+    return corpus.reading(made.with_frame(with_companions(made.frame, bona_fide)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from veravox.errors import ConfigurationError
+from veravox.lazy import attach
 from veravox.registry import Registry
 
 if TYPE_CHECKING:
-    from veravox.recipes.sharpness import sam
     from veravox.training.recipe import Recipe
 
 RECIPES: Registry[Recipe] = Registry("recipe", "veravox.recipes", returns="Recipe")
@@ -32,12 +32,7 @@ def recipe(name: str) -> Recipe:
     return made
 
 
-def __getattr__(name: str) -> Any:
-    if name == "sam":
-        from veravox.recipes.sharpness import sam
-
-        return sam
-    raise AttributeError(f"module 'veravox.recipes' has no attribute {name!r}")
-
-
-__all__ = ["RECIPES", "recipe", "sam"]
+if TYPE_CHECKING:
+    from veravox.recipes.sharpness import sam as sam
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__, ("RECIPES", "recipe"))

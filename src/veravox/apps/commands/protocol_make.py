@@ -10,7 +10,7 @@ import typer
 from veravox.apps.arguments import Json, Quiet, name_and_value
 
 if TYPE_CHECKING:
-    from veravox.corpora.reading.corpus import Reading
+    from veravox.corpora.reading.outcome import Reading
     from veravox.tables import Protocol
 
 LISTED = 10

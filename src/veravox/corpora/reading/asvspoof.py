@@ -7,25 +7,27 @@ from pathlib import Path
 
 import polars as pl
 
-from veravox.corpora.reading.assemble import PathLike, assemble, say, standard_split
+from veravox.corpora.reading.assemble import PathLike, open_corpus, standard_split
 from veravox.corpora.reading.layout import Layout
 from veravox.corpora.reading.listing import first_match, list_audio
+from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import blank_to_null, read_fields, with_labels
 from veravox.errors import CorpusError
-from veravox.tables import SPOOF, Protocol
+from veravox.tables import SPOOF
 
 SPLITS_2019 = {"train": "trn", "dev": "trl", "eval": "trl"}
 
 
 def read_2019(
     name: str, track: str, columns: Sequence[str], layout: Layout, root: PathLike, split: str | None
-) -> Protocol:
+) -> Reading:
     """ASVspoof 2019, LA or PA: one key and one FLAC folder per split; splits that are not here are left out.
 
     Args:
         columns: of a key line; the second is the utterance, the last the label.
     """
-    folder = layout.locate(root, name)
+    corpus = open_corpus(name, layout, root)
+    folder = corpus.root
     wanted = standard_split(split)
     parts = []
     for part, ending in SPLITS_2019.items():
@@ -38,7 +40,7 @@ def read_2019(
             raise CorpusError(f"the key file {str(key)!r} is missing; it comes with {track}.zip of ASVspoof 2019")
     trials = blank_to_null(pl.concat(parts), "attack_id")
     folders = [f"ASVspoof2019_{track}_{part}/flac" for part in trials["split"].unique(maintain_order=True)]
-    return assemble(name, layout, folder, trials, split, folders)
+    return corpus.reading(corpus.assemble(trials, split, folders))
 
 
 def read_2021(
@@ -49,14 +51,15 @@ def read_2021(
     root: PathLike,
     split: str | None,
     phase: str,
-) -> Protocol:
+) -> Reading:
     """ASVspoof 2021, LA, DF or PA: one key for all, which is a download of its own; everything is eval.
 
     Args:
         columns: of a key line; among them `phase`.
         phase: `eval`, which the published figures are about; `progress`, `hidden`, or `all`.
     """
-    folder = layout.locate(root, name)
+    corpus = open_corpus(name, layout, root)
+    folder = corpus.root
     key = key_2021(folder, track)
     if key is None:
         raise CorpusError(
@@ -72,14 +75,14 @@ def read_2021(
         rows = rows.filter(pl.col("phase") == phase)
         if len(left):
             message = f"{name}: {len(left)} trials of other phases are left out; phase=all keeps them"
-            say(message, "left out", left["utterance_id"].to_list())
+            corpus.remark(message, "left out", left["utterance_id"].to_list())
     folders = audio_folders_2021(folder, track)
     audio = pl.lit(f"{folders[0]}/") + pl.col("utterance_id")
     rows = rows.with_columns(audio.alias("file"), pl.lit("eval").alias("split"))
     rows = rows.with_columns(_attack_2021(rows))
     if len(folders) > 1:
         rows = _over_parts(folder, rows, folders)
-    return assemble(name, layout, folder, rows, split, folders)
+    return corpus.reading(corpus.assemble(rows, split, folders))
 
 
 def _attack_2021(rows: pl.DataFrame) -> pl.Expr:

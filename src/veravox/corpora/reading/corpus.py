@@ -3,95 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
-import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from veravox.corpora import CORPORA, CorpusWarning, Example, Published
-from veravox.corpora.reading.layout import Layout, existing, level_in_words, nearby
+from veravox.corpora import CORPORA, Published
+from veravox.corpora.reading.layout import existing, level_in_words, nearby
+from veravox.corpora.reading.outcome import Count, Reading
 from veravox.errors import CorpusError, first_few
 from veravox.registry import Spec
 from veravox.tables import BONA_FIDE, SPOOF, Protocol
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many trials of one part were found, and how many are published.
-
-    Args:
-        part: in words.
-        kind: `bonafide`, `spoof` or `trials`.
-    """
-
-    part: str
-    kind: str
-    found: int
-    published: int
-
-    @property
-    def difference(self) -> int:
-        """Found minus published."""
-        return self.found - self.published
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A corpus as read: its protocol, and everything its reader should know.
-
-    Args:
-        recognised_by: what gave the layout away.
-        missing: audio of trials that is not there.
-        extra: audio that is no trial.
-        notes: remarks in words (a guessed layout, trials left out, no bona fide trials).
-        counts: trials found beside those published, of the parts that are here.
-        absent: published parts of which nothing is here.
-    """
-
-    corpus: str
-    root: Path
-    recognised_by: str
-    protocol: Protocol
-    missing: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    counts: list[Count] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
-
-    @property
-    def differences(self) -> list[Count]:
-        """The counts that are not the published ones."""
-        return [count for count in self.counts if count.difference]
-
-    def without_missing(self) -> Reading:
-        """The same with the trials left out whose audio is missing; the list of them stays."""
-        gone = pl.Series("path", self.missing, dtype=pl.String)
-        frame = self.protocol.frame.join(gone.to_frame(), on="path", how="anti")
-        return replace(self, protocol=self.protocol.with_frame(frame))
-
-    def for_keys_only(self) -> Reading:
-        """The same for whoever needs the keys alone: missing audio is not spoken of."""
-        kept = [note for note in self.notes if "have no audio file" not in note]
-        return replace(self, missing=[], notes=kept)
-
-
-def layout_of(name: str) -> Layout:
-    """How a corpus is recognised."""
-    return sys.modules[CORPORA[name].__module__].LAYOUT
-
-
-def published_of(name: str) -> tuple[Published, ...]:
-    """The counts that a corpus's makers print."""
-    return sys.modules[CORPORA[name].__module__].PUBLISHED
-
-
-def example_of(name: str) -> Example:
-    """A corpus in miniature."""
-    return sys.modules[CORPORA[name].__module__].EXAMPLE
 
 
 def recognise(root: str | os.PathLike[str]) -> tuple[str, str]:
@@ -115,7 +39,7 @@ def recognise(root: str | os.PathLike[str]) -> tuple[str, str]:
 def _matches(folder: Path) -> list[tuple[int, str, str]]:
     found = []
     for name in CORPORA.names():
-        layout = layout_of(name)
+        layout = CORPORA.facts(name).layout
         reason = layout.recognise(folder) if folder.is_dir() or layout.test else None
         if reason:
             found.append((layout.rank, name, reason))
@@ -155,32 +79,11 @@ def read_corpus(
     else:
         spec = Spec(name, dict(options or {}))
         CORPORA.check(spec, ("root", "split"))
-        reason = layout_of(name).recognise(existing(root)) or "its name, as given"
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        protocol = CORPORA.build(Spec(name, dict(options or {})), root=root, split=split)
-    said = [item.message for item in caught if isinstance(item.message, CorpusWarning)]
-    for item in caught:
-        if not isinstance(item.message, CorpusWarning):
-            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
-    whole = split is None and not any(message.kind == "left out" for message in said)
-    counts, absent = compare(protocol, published_of(name), whole)
-    return Reading(
-        corpus=name,
-        root=Path(root),
-        recognised_by=reason,
-        protocol=protocol,
-        missing=_items(said, "missing"),
-        extra=_items(said, "extra"),
-        notes=[message.message for message in said],
-        counts=counts,
-        absent=absent if whole else [],
-    )
-
-
-def _items(said: Iterable[CorpusWarning], kind: str) -> list[str]:
-    lists = [message.items for message in said if message.kind == kind]
-    return list(lists[0]) if len(lists) == 1 else list(dict.fromkeys(item for items in lists for item in items))
+        reason = CORPORA.facts(name).layout.recognise(existing(root)) or "its name, as given"
+    reading = CORPORA.build(Spec(name, dict(options or {})), root=root, split=split)
+    whole = split is None and not any(remark.kind == "left out" for remark in reading.remarks)
+    counts, absent = compare(reading.protocol, CORPORA.facts(name).published, whole)
+    return replace(reading, root=Path(root), recognised_by=reason, counts=counts, absent=absent if whole else [])
 
 
 def compare(
@@ -226,3 +129,6 @@ def describe_difference(count: Count, reading: Reading) -> str:
     elif count.difference < 0 and reading.missing:
         text += f"; missing audio: {first_few(reading.missing)}"
     return text
+
+
+__all__ = ["Count", "Reading", "compare", "describe_difference", "read_corpus", "recognise"]

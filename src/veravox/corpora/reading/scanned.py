@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from veravox.corpora.checking.scan import scan
-from veravox.corpora.reading.corpus import Reading
+from veravox.corpora.reading.outcome import Reading
 from veravox.tables import Protocol, write_table
 
 MEASURED = ("duration_s", "sample_rate_hz", "channels", "container", "content_hash")
