@@ -24,6 +24,11 @@ if TYPE_CHECKING:
         dbfs as dbfs,
         to_active_level as to_active_level,
     )
+    from veravox.audio.limits import (
+        Limits as Limits,
+        current_limits as current_limits,
+        set_limits as set_limits,
+    )
     from veravox.audio.quality import (
         Quality as Quality,
         QualityMeter as QualityMeter,

@@ -56,6 +56,11 @@ class MonoMixer:
         self._pending: list[np.ndarray] = []
         self._count = 0
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether the choice stands, so that nothing is kept back any more."""
+        return self._decided
+
     def push(self, block: np.ndarray) -> Iterator[np.ndarray]:
         """Mix a block (samples, channels), or keep it until the choice can be made."""
         if self._decided:
