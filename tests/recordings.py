@@ -38,11 +38,17 @@ def speech_like(seconds: float, sample_rate_hz: int, channels: int = 1, seed: in
 
 
 def encode(
-    path: Path, waveform: np.ndarray, codec: str, container: str | None, sample_rate_hz: int, video: bool = False
+    path: Path,
+    waveform: np.ndarray,
+    codec: str,
+    container: str | None,
+    sample_rate_hz: int,
+    video: bool = False,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Write a waveform (samples, channels) with an encoder of FFmpeg, with moving pictures if asked."""
     layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[waveform.shape[1]]
-    with av.open(str(path), "w", format=container) as out:
+    with av.open(str(path), "w", format=container, container_options=options) as out:
         stream = out.add_stream(codec, rate=sample_rate_hz, layout=layout)
         if "flac" not in codec and "pcm" not in codec:
             stream.bit_rate = 12200 if "amr" in codec else 128_000

@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from veravox.audio.containers import box_fault, caf_frames, flac_promise, stated_bytes, xing_frames
+from veravox.audio.frames import frame_bytes
 from veravox.audio.kinds import CODECS, CONTAINERS, not_allowed
 from veravox.audio.ogg import page_fault
 from veravox.audio.readers import BLOCK_FRAMES, SLACK_S, AudioInfo, Refused, Unreadable
@@ -46,6 +47,9 @@ class FfmpegReader:
             self._gap: int | None = None
             self._unusual: bool | None = None
             self._bad_at_end = False
+            self._last: Any = None
+            self._rest = False
+            self._lost: av.FFmpegError | None = None
             self._decoded = self._decode()
             # The first frame tells the true rate and channels; a header may halve the rate (HE-AAC).
             self._first: Any = next(self._decoded, None)
@@ -97,7 +101,8 @@ class FfmpegReader:
             if "audio" in kinds:
                 raise Unreadable("the header of the audio track is damaged, or states more channels than are read")
             raise Unreadable(f"no audio track, only {', '.join(sorted(kinds)) or 'nothing'}")
-        context = self._stream.codec_context
+        context: Any = self._stream.codec_context
+        self._context = context
         if context is None:
             raise Unreadable("the audio track has a coding that is not known")
         self._codec = _codec_name(context.codec)
@@ -110,6 +115,8 @@ class FfmpegReader:
         if self._kind == "flac":
             self._promised = flac_promise(self._read_at, self._flac_position())[0]
         if self._kind == "caf":
+            if self._codec == "alac":  # its last packet is as short as it is; FFmpeg shortens it once more
+                context.flags2 |= av.codec.context.Flags2.skip_manual
             self._promised = caf_frames(self._read_at, self._size)  # in whole packets; the last may be shorter
 
     def _flac_position(self) -> int:
@@ -139,23 +146,46 @@ class FfmpegReader:
         stated_s = whole_s if self._kind in ("matroska", "flv") else own_s or whole_s
         return stated_s, stated_s
 
-    def _decode(self) -> Iterator[Any]:
-        """Frames of the audio track; data that cannot be decoded may lie before the first or after the last."""
-        stream, bad, first = self._stream, None, True
+    def _packets(self) -> Iterator[Any]:
+        """Packets of the audio track; what the container cannot find a packet in may lie behind the last."""
+        demuxed = self._container.demux()
         several, longest = len(self._container.streams) > 1, self._kind in ("matroska", "flv")
-        flac, corrupt = self._kind == "flac", -1
-        for packet in self._container.demux():
+        while True:
+            try:
+                packet = next(demuxed)
+            except StopIteration:
+                return
+            except av.error.BlockingIOError:
+                break
+            except av.FFmpegError as error:
+                if not self._frames:
+                    raise
+                self._lost = error
+                break
             if longest and packet.pts is not None:
                 self._end_s = max(self._end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if several and packet.stream is not stream:
-                continue
-            if flac and not first and self._gap is None and (packet.pts or 0) > self._frames:
+            if not several or packet.stream is self._stream:
+                yield packet
+        yield None
+
+    def _decode(self) -> Iterator[Any]:
+        """Frames of the audio track; data that cannot be decoded may lie before the first or after the last."""
+        bad: Exception | None = None
+        first, corrupt, checked = True, -1, self._codec in CHECKED
+        flac, ac3 = self._kind == "flac", self._codec in ("ac3", "eac3")
+        for packet in self._packets():
+            if flac and packet and not first and self._gap is None and (packet.pts or 0) > self._frames:
                 self._gap = self._frames
             try:
-                frames: list[Any] = packet.decode()
+                had_rest = self._rest
+                frames: list[Any] = self._context.decode(self._whole_frame(packet) if ac3 and packet else packet)
+                if frames and had_rest:
+                    raise Unreadable("damaged data (a frame is lost)")
             except av.FFmpegError as error:
-                bad = bad if _is_no_sound(bytes(packet), self._codec) else error
+                bad = bad if _is_no_sound(bytes(packet) if packet else b"", self._codec) else error
                 continue
+            if checked and packet and packet.size and not frames and self._frames:
+                bad = bad or Unreadable("a frame is missing or has a wrong checksum")
             if frames and bad is not None and self._frames:
                 raise Unreadable(f"damaged data ({_cause(bad)})")
             if frames and first and self._codec.startswith("aac") and frames[0].samples in AAC_FRAMES:
@@ -166,10 +196,23 @@ class FfmpegReader:
                 self._frames += frame.samples
                 bad = None
                 yield frame
-            if packet.is_corrupt:
-                corrupt = self._frames
-        self._bad_at_end = corrupt == self._frames
-        self._bad_at_end = self._bad_at_end or bad is not None
+            if packet and packet.size:
+                self._last = packet
+                corrupt = self._frames if packet.is_corrupt else corrupt
+        if not self._frames and bad is not None:
+            raise Unreadable(f"the audio track holds no sound that can be decoded: {_cause(bad)}")
+        whole = frame_bytes(self._codec, bytes(self._last)) if self._last else None
+        is_short = whole is not None and self._last is not None and self._last.size < whole
+        self._bad_at_end = corrupt == self._frames or bad is not None or self._lost is not None or is_short
+
+    def _whole_frame(self, packet: Any) -> Any:
+        """A packet of AC-3 without what lies behind its frame; that is no sound if no further frame comes."""
+        content = bytes(packet)
+        whole = frame_bytes(self._codec, content)
+        if whole is None or whole >= len(content):
+            return packet
+        self._rest = True
+        return av.Packet(content[:whole])
 
     def planes(self) -> Iterator[np.ndarray]:
         """float32, shape (channels, samples); raises Unreadable where data are damaged or missing."""
@@ -203,7 +246,7 @@ class FfmpegReader:
         planes = np.concatenate(pending, axis=1) if len(pending) > 1 else pending[0]
         if planes.dtype != np.float32:
             kind = {"u": "u8", "i": f"s{8 * planes.itemsize}", "f": ""}[planes.dtype.kind]
-            wide = planes.astype(np.float32 if planes.itemsize < 4 or not kind else np.float64)
+            wide: np.ndarray = planes.astype(np.float32 if planes.itemsize < 4 or not kind else np.float64)
             if kind:
                 wide = (wide - 128.0 if kind == "u8" else wide) * (1.0 / SCALE[kind])
             planes = wide.astype(np.float32, copy=False)
