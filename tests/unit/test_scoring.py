@@ -19,7 +19,7 @@ from tiny import tiny_checkpoint
 from veravox.apps.cli import main
 from veravox.audio import WindowPolicy, read_audio, window_policy
 from veravox.audio.level import frame_powers
-from veravox.batches import WindowChunk, prefetch
+from veravox.batches import WindowChunk, prefetch, speech_windows
 from veravox.errors import AudioError, CheckpointError, ConfigurationError, OutputError, ScoringError
 from veravox.models import read_checkpoint, write_checkpoint
 from veravox.scoring import detector as scoring_detector, merge, output, score_to_file
@@ -51,7 +51,7 @@ def scores(checkpoint, protocol):
 def by_speech(path: str, window_scores: list[float]) -> float:
     """Mean of windows' scores, each weighing as much as there is speech in it."""
     waveform = read_audio(path, 16000)
-    cut = window_policy("sliding", 0.5).cut(waveform)
+    _, _, cut = speech_windows(waveform, window_policy("sliding", 0.5))
     return float(np.average(window_scores, weights=speech_shares([frame_powers(one, 512) for one in cut])))
 
 

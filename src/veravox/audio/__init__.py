@@ -33,6 +33,11 @@ if TYPE_CHECKING:
         Quality as Quality,
         QualityMeter as QualityMeter,
     )
+    from veravox.audio.speech import (
+        SpeechFinder as SpeechFinder,
+        SpeechMap as SpeechMap,
+        find_speech as find_speech,
+    )
     from veravox.audio.windows import (
         WindowPolicy as WindowPolicy,
         tile as tile,

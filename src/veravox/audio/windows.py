@@ -28,8 +28,9 @@ class WindowPolicy:
 
     `first`: its first window. `middle`: its middle one. `random`: one drawn by a generator (training).
     `sliding`: one every `hop_samples`; the last is moved back to end with the utterance, so that no sample is
-    left out and none is padded. An utterance shorter than a window is tiled, under every policy; `draw` does so
-    from anywhere in it, or from its `start`.
+    left out and none is padded; scoring cuts them from the speech alone (`audio.speech`), and the other two from
+    the whole recording, as published. An utterance shorter than a window is tiled, under every policy; `draw` does
+    so from anywhere in it, or from its `start`.
     """
 
     name: PolicyName
@@ -52,6 +53,11 @@ class WindowPolicy:
     def __str__(self) -> str:
         window_s, hop_s = self.window_samples / self.sample_rate_hz, self.hop_samples / self.sample_rate_hz
         return f"{self.name} {window_s:g} s" + (f" every {hop_s:g} s" if self.name == "sliding" else "")
+
+    @property
+    def of_speech(self) -> bool:
+        """Whether scoring leaves silence out before it cuts windows."""
+        return self.name == "sliding"
 
     def starts(self, samples: int) -> list[int]:
         """First sample of each window of an utterance of `samples`; not for `random`."""

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
         Pairing as Pairing,
     )
     from veravox.batches.scoring import (
+        Trial as Trial,
         WindowChunk as WindowChunk,
         prefetch as prefetch,
+        protocol_trials as protocol_trials,
         read_windows as read_windows,
+        speech_windows as speech_windows,
     )
     from veravox.batches.splicing import (
         Splice as Splice,

@@ -8,6 +8,8 @@ from veravox.lazy import attach
 
 if TYPE_CHECKING:
     from veravox.scoring.detector import (
+        Detector as Detector,
+        list_models as list_models,
         load_detector as load_detector,
         score as score,
         score_waveform as score_waveform,
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
         Prediction as Prediction,
         predict as predict,
     )
+    from veravox.scoring.recording_page import report as report
     from veravox.scoring.shards import merge as merge
     from veravox.scoring.verdict import (
         QualityWarning as QualityWarning,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -11,17 +14,28 @@ import numpy as np
 import polars as pl
 import torch
 
-from veravox.audio import QualityMeter, WindowPolicy, resample, window_policy
-from veravox.audio.level import frame_powers
+from veravox.audio import WindowPolicy, resample, window_policy
+from veravox.batches import Trial, protocol_trials
 from veravox.errors import AudioError, CheckpointError, ConfigurationError, ScoringError, first_few, suggest
 from veravox.models.checkpoint import CHECKPOINT_NAME, Checkpoint, read_checkpoint
 from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
-from veravox.scoring.prediction import SPEECH_FRAME, Prediction, predict, speech_shares
+from veravox.scoring.prediction import predict
 from veravox.scoring.verdict import Verdict, VerdictRule
-from veravox.tables import EXPERT_PREFIX, FAILURE_SCHEMA, GATE_PREFIX, WINDOW_SCHEMA, Calibration, Protocol, Scores
+from veravox.tables import (
+    EXPERT_PREFIX,
+    FAILURE_SCHEMA,
+    GATE_PREFIX,
+    SCORE_FIELDS,
+    WINDOW_SCHEMA,
+    Calibration,
+    Protocol,
+    Scores,
+)
 
+MAX_AMPLITUDE = 1e4
 DEFAULT_DETECTOR = "veravox-base"
 BLOCK_TRIALS = 256
+PolicyName = Literal["sliding", "first", "middle"]
 
 
 def bundled_detectors() -> dict[str, Path]:
@@ -54,7 +68,60 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def load_detector(source: str | Path | None = None, device: str = "auto") -> Checkpoint:
+@dataclass(repr=False)
+class Detector(Checkpoint):
+    """A network with its calibration, limits and provenance, ready to score."""
+
+    def __repr__(self) -> str:
+        experts = ", ".join(self.model.expert_names)
+        state = "calibrated" if self.calibration else "uncalibrated"
+        return f"Detector({self.source!r}, {state}, windows of {self.model.spec.window_s:g} s, experts: {experts})"
+
+    def score(
+        self,
+        protocol: Protocol,
+        policy: PolicyName = "sliding",
+        workers: int = 2,
+        batch_size: int = 16,
+        hop_s: float | None = None,
+        on_error: Literal["raise", "collect"] = "raise",
+        windows: bool = False,
+        prior: float | None = None,
+    ) -> Scores:
+        """Score every trial of a protocol. See `veravox.score`."""
+        return score(self, protocol, policy, workers, batch_size, hop_s, on_error, windows, prior=prior)
+
+    def score_waveform(
+        self,
+        waveform: np.ndarray,
+        sample_rate_hz: int,
+        policy: PolicyName = "sliding",
+        hop_s: float | None = None,
+        prior: float | None = None,
+    ) -> Verdict:
+        """The verdict on a waveform in memory. See `veravox.score_waveform`."""
+        return score_waveform(self, waveform, sample_rate_hz, policy, hop_s, prior=prior)
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        out: str | os.PathLike[str],
+        policy: PolicyName = "sliding",
+        hop_s: float | None = None,
+        prior: float | None = None,
+    ) -> dict[str, Any]:
+        """Score one file; write `report.html` and `report.json` into the folder `out`, and return the JSON."""
+        from veravox.scoring.recording_page import report
+
+        return report(self, path, out, policy, hop_s, prior)
+
+
+def list_models() -> list[str]:
+    """Names of the bundled detectors, for `load_detector`."""
+    return list(bundled_detectors())
+
+
+def load_detector(source: str | Path | None = None, device: str = "auto") -> Detector:
     """A detector with its calibration, ready to score.
 
     Args:
@@ -79,7 +146,7 @@ def load_detector(source: str | Path | None = None, device: str = "auto") -> Che
     else:
         raise CheckpointError(f"no detector {name!r}: neither bundled, nor a path; {suggest(name, bundled)}")
     checkpoint.model.to(chosen).eval()
-    return checkpoint
+    return Detector(**vars(checkpoint))
 
 
 def _from_hub(repository: str) -> str:
@@ -126,47 +193,29 @@ def verdicts(
 ) -> Iterator[Verdict]:
     """Verdicts on trials in order, from `first_trial` (a block border) on; errors are verdicts too."""
     assert first_trial % BLOCK_TRIALS == 0
-    protocol.require("path")
+    trials = protocol_trials(protocol)[first_trial:]
     ids, shown = protocol.utterance_ids[first_trial:], protocol.frame["path"].to_list()[first_trial:]
     rule = VerdictRule(checkpoint, policy, calibration, prior)
-    paths = protocol.audio_paths()[first_trial:]
-    for trial in predict(checkpoint.model, paths, policy, workers, batch_size, measure, BLOCK_TRIALS):
+    for trial in predict(checkpoint.model, trials, policy, workers, batch_size, measure, BLOCK_TRIALS):
         yield rule.verdict(trial, ids[trial.index], shown[trial.index])
 
 
-def scores_from_verdicts(found: Sequence[Verdict], experts: Sequence[str], with_windows: bool = False) -> Scores:
+def scores_from_verdicts(
+    verdicts: Sequence[Verdict], experts: Sequence[str], with_windows: bool = False
+) -> Scores:
     """The table of verdicts."""
-    good = [verdict for verdict in found if verdict.error is None]
-    columns: dict[str, Any] = {
-        "utterance_id": pl.Series([v.utterance_id for v in good], dtype=pl.String),
-        "path": pl.Series([v.path for v in good], dtype=pl.String),
-        "score": pl.Series([v.score for v in good], dtype=pl.Float64),
-        "verdict": pl.Series([v.verdict for v in good], dtype=pl.String),
-        "p_spoof": pl.Series([v.p_spoof for v in good], dtype=pl.Float64),
-        "prior": pl.Series([v.prior for v in good], dtype=pl.Float64),
-        "duration_s": pl.Series([v.duration_s for v in good], dtype=pl.Float64),
-        "windows": pl.Series([len(v.windows) for v in good], dtype=pl.Int64),
-        "worst_start_s": pl.Series(
-            [v.most_spoof_like[0] if v.most_spoof_like else None for v in good], dtype=pl.Float64
-        ),
-        "worst_end_s": pl.Series(
-            [v.most_spoof_like[1] if v.most_spoof_like else None for v in good], dtype=pl.Float64
-        ),
-        "worst_score": pl.Series(
-            [v.most_spoof_like[2] if v.most_spoof_like else None for v in good], dtype=pl.Float64
-        ),
-        "warnings": pl.Series(["; ".join(c.message for c in v.warnings) or None for v in good], dtype=pl.String),
+    good = [verdict for verdict in verdicts if verdict.error is None]
+    schema = SCORE_FIELDS | {
+        prefix + name: pl.Float64 for prefix in (GATE_PREFIX, EXPERT_PREFIX) for name in experts
     }
-    for name in experts:
-        columns[GATE_PREFIX + name] = pl.Series([v.gate_weights[name] for v in good], dtype=pl.Float64)
-    for name in experts:
-        columns[EXPERT_PREFIX + name] = pl.Series([v.expert_scores[name] for v in good], dtype=pl.Float64)
-    failures = [(v.utterance_id, v.path, v.error) for v in found if v.error is not None]
+    rows = [verdict.to_row() for verdict in good]
+    frame = pl.DataFrame([[row[name] for name in schema] for row in rows], schema=schema, orient="row")
+    failures = [(v.utterance_id, v.path, v.error) for v in verdicts if v.error is not None]
     windows = None
     if with_windows:
-        rows = [(v.utterance_id, *window) for v in good for window in v.windows]
-        windows = pl.DataFrame(rows, schema=WINDOW_SCHEMA, orient="row")
-    return Scores(pl.DataFrame(columns), pl.DataFrame(failures, schema=FAILURE_SCHEMA, orient="row"), windows)
+        pieces = [(v.utterance_id, *window) for v in good for window in v.windows]
+        windows = pl.DataFrame(pieces, schema=WINDOW_SCHEMA, orient="row")
+    return Scores(frame, pl.DataFrame(failures, schema=FAILURE_SCHEMA, orient="row"), windows)
 
 
 def join_scores(parts: Sequence[Scores], name: str = "scores") -> Scores:
@@ -197,7 +246,7 @@ def join_scores(parts: Sequence[Scores], name: str = "scores") -> Scores:
 def score(
     detector: Checkpoint | DetectorModel,
     protocol: Protocol,
-    policy: Literal["sliding", "first", "middle"] = "sliding",
+    policy: PolicyName = "sliding",
     workers: int = 2,
     batch_size: int = 16,
     hop_s: float | None = None,
@@ -211,20 +260,20 @@ def score(
 
     Args:
         detector: from `load_detector`; a bare `DetectorModel` gives raw logits.
-        protocol: with a `path` for every trial.
+        protocol: trials with a `path`; `start_s` and `end_s`, where given, score a part of it.
         policy: how an utterance becomes windows; its logit is the mean of theirs.
-        workers: threads that decode while the model runs.
-        batch_size: windows at a time.
-        hop_s: of the sliding policy; whole windows if None.
-        on_error: `raise` at the first file that cannot be heard, or `collect` it in `failures`.
+        workers: number of decoding threads.
+        batch_size: windows per batch.
+        hop_s: seconds between sliding windows; a whole window if None.
+        on_error: `raise` at the first file that cannot be read, or `collect` it in `failures`.
         windows: keep each window's score.
         calibration: in place of the detector's own.
-        prior: of spoof, for `p_spoof`.
+        prior: prior probability of spoof for `p_spoof`; the calibration's if None.
         on_trial: called with each verdict as it comes.
     Returns:
         Scores in the protocol's order, with `failures` (and `windows`) beside.
     Raises:
-        AudioError: with `on_error="raise"`, for a file that cannot be heard.
+        AudioError: with `on_error="raise"`, for a file that cannot be read.
         ScoringError: for a logit that is not finite, or another `on_error`.
     """
     if on_error not in ("raise", "collect"):
@@ -245,7 +294,7 @@ def score_waveform(
     detector: Checkpoint | DetectorModel,
     waveform: np.ndarray,
     sample_rate_hz: int,
-    policy: Literal["sliding", "first", "middle"] = "sliding",
+    policy: PolicyName = "sliding",
     hop_s: float | None = None,
     batch_size: int = 16,
     prior: float | None = None,
@@ -254,33 +303,23 @@ def score_waveform(
 
     Args:
         detector: from `load_detector`.
-        waveform: mono, shape (samples,), floating point in [-1, 1].
-        sample_rate_hz: of the waveform; it is resampled to 16 kHz.
+        waveform: mono, shape (samples,), floating point in [-1, 1]; an array or a tensor.
+        sample_rate_hz: rate of the waveform; it is resampled to 16 kHz.
+        policy, hop_s, batch_size, prior: as for `score`.
     Raises:
-        AudioError: for another shape, integers, no samples, or samples that are not finite.
+        AudioError: for another shape, integers, no samples, or samples not finite or far beyond full scale.
+        ScoringError: if the detector is in training mode.
     """
     checkpoint = as_checkpoint(detector)
     samples = _checked(waveform, sample_rate_hz)
     chosen = detector_policy(checkpoint, policy, hop_s)
-    meter = QualityMeter(SAMPLE_RATE_HZ)
-    meter.update(samples)
-    trial = Prediction(0, "waveform", chosen.starts(len(samples)), quality=meter.result())
-    rows = []
-    device = next(checkpoint.model.parameters()).device
-    with torch.inference_mode():
-        for part in torch.from_numpy(chosen.cut(samples)).split(batch_size):
-            output = checkpoint.model(part.to(device))
-            rows.append((output.logits, output.expert_logits, output.gate_weights))
-    logits, experts, weights = (torch.cat(column).double().cpu().numpy() for column in zip(*rows, strict=True))
-    if not np.isfinite(logits).all():
-        raise ScoringError("the detector gives a logit that is not finite for this waveform")
-    trial.logits, trial.expert_logits, trial.gate_weights = logits, experts, weights
-    trial.speech_shares = speech_shares([frame_powers(window, SPEECH_FRAME) for window in chosen.cut(samples)])
+    trial = next(predict(checkpoint.model, [Trial(samples)], chosen, 0, batch_size, measure=True))
     return VerdictRule(checkpoint, chosen, prior=prior).verdict(trial, "waveform", "waveform")
 
 
-def _checked(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    samples = np.asarray(waveform)
+def _checked(waveform: np.ndarray | torch.Tensor, sample_rate_hz: int) -> np.ndarray:
+    """A waveform as scoring takes it, at its rate."""
+    samples = waveform.detach().cpu().numpy() if isinstance(waveform, torch.Tensor) else np.asarray(waveform)
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
         raise AudioError(
             f"a waveform must be a 1-D array of floats in [-1, 1]; got shape {samples.shape}, {samples.dtype}; "
@@ -288,13 +327,14 @@ def _checked(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         )
     if not len(samples):
         raise AudioError("the waveform has no samples")
-    broken = np.flatnonzero(~np.isfinite(samples))
+    broken = np.flatnonzero(~(np.abs(samples) <= MAX_AMPLITUDE))
     if len(broken):
         raise AudioError(
-            f"the waveform has {len(broken)} samples that are not finite, first at {first_few(broken, 1)}"
+            f"the waveform has {len(broken)} samples that are not finite or over {MAX_AMPLITUDE:g} times "
+            f"full scale, first at {first_few(broken, 1)}; scale it to [-1, 1]"
         )
-    if sample_rate_hz <= 0:
-        raise AudioError(f"sample_rate_hz must be positive, not {sample_rate_hz}")
+    if not isinstance(sample_rate_hz, int | float | np.number) or not 0 < sample_rate_hz < math.inf:
+        raise AudioError(f"sample_rate_hz must be a positive number, not {sample_rate_hz!r}")
     resampled = resample(samples.astype(np.float32), int(sample_rate_hz), SAMPLE_RATE_HZ)
     if not len(resampled):
         raise AudioError(f"the waveform is too short to hold one sample at {SAMPLE_RATE_HZ} Hz")

@@ -11,7 +11,7 @@ import torch
 
 from veravox.audio import Quality, WindowPolicy
 from veravox.audio.level import FRAME_MS, active_power, frame_powers
-from veravox.batches import WindowChunk, prefetch
+from veravox.batches import Trial, WindowChunk, prefetch
 from veravox.errors import AudioError, ScoringError
 from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
 
@@ -32,17 +32,19 @@ def speech_shares(powers: Sequence[np.ndarray]) -> np.ndarray:
 
 @dataclass
 class Prediction:
-    """What the detector says of one trial.
+    """What the network gives for one trial.
 
     Attributes:
         index: of the trial.
-        path: as it was opened.
-        starts: first sample of each window.
+        path: what was read, in words.
+        starts: first sample of each window, in the trial.
         logits: (windows,) float64.
         expert_logits, gate_weights: (windows, E) float64; NaN is the logit of an expert that was not run.
         speech_shares: (windows,), how much of each window is speech, in [0, 1]; empty if nobody measured.
         quality: of the recording, where measured.
-        error: why it could not be heard; then the arrays are empty.
+        error: why it could not be read; then the arrays are empty.
+        ends: the sample behind each window's last, in the trial; empty where windows follow `starts` alone.
+        kept_samples: of the trial, what windows were cut from: without the silence that is left out.
     """
 
     index: int
@@ -54,6 +56,8 @@ class Prediction:
     speech_shares: np.ndarray = field(default_factory=lambda: np.zeros(0))
     quality: Quality | None = None
     error: AudioError | None = None
+    ends: list[int] = field(default_factory=list)
+    kept_samples: int = 0
 
     @property
     def logit(self) -> float:
@@ -77,26 +81,38 @@ class Prediction:
 
 
 def predict(
-    detector: DetectorModel,
-    paths: Sequence[str],
+    model: DetectorModel,
+    trials: Sequence[str | Trial],
     policy: WindowPolicy,
     workers: int = 2,
     batch_size: int = 16,
     measure: bool = False,
     block_trials: int | None = None,
 ) -> Iterator[Prediction]:
-    """Judge files in order. The detector must be in evaluation mode; batches run over trial borders.
+    """Run the network on trials, in their order: the one path of every score.
 
-    No batch runs over the border of a block of `block_trials`, so that equal blocks give bit-equal scores.
+    The network must be in evaluation mode. Batches run over trial borders, but not over the border of a block of
+    `block_trials`, so that equal blocks give bit-equal scores.
 
+    Args:
+        model: the network.
+        trials: recordings, or their paths.
+        policy: how each becomes windows.
+        workers: threads that decode ahead.
+        batch_size: windows per batch, at least 1.
+        measure: whether to measure the recordings' quality.
+        block_trials: trials per block; None for one block.
     Raises:
-        ScoringError: if the detector gives a logit that is not finite, naming the file.
+        ScoringError: in training mode, for an impossible batch size, and for a logit that is not finite, naming
+            the file.
     """
-    if detector.training:
+    if model.training:
         raise ScoringError("the detector is in training mode; call .eval() before scoring")
-    batcher = _Batcher(detector, paths, batch_size)
-    for chunk in prefetch(paths, policy, workers, measure):
-        if block_trials and chunk.index % block_trials == 0 and chunk.starts[:1] in ([], [0]):
+    if batch_size < 1:
+        raise ScoringError(f"batch_size must be at least 1, not {batch_size}")
+    batcher = _Batcher(model, trials, batch_size)
+    for chunk in prefetch(trials, policy, workers, measure):
+        if block_trials and chunk.index % block_trials == 0 and chunk.first:
             yield from batcher.flush()
         yield from batcher.add(chunk)
     yield from batcher.flush()
@@ -105,9 +121,9 @@ def predict(
 class _Batcher:
     """Gathers windows into full batches, and their results back into trials."""
 
-    def __init__(self, detector: DetectorModel, paths: Sequence[str], batch_size: int) -> None:
-        self.detector, self.paths, self.batch_size = detector, paths, batch_size
-        self.device = next(iter(detector.state_dict().values())).device
+    def __init__(self, model: DetectorModel, trials: Sequence[str | Trial], batch_size: int) -> None:
+        self.model, self.trials, self.batch_size = model, trials, batch_size
+        self.device = next(iter(model.state_dict().values())).device
         self.waiting: list[np.ndarray] = []
         self.waiting_count = 0
         self.results: list[np.ndarray] = []
@@ -116,12 +132,14 @@ class _Batcher:
 
     def add(self, chunk: WindowChunk) -> Iterator[Prediction]:
         if not self.pending or self.pending[-1][2]:
-            self.pending.append((Prediction(chunk.index, self.paths[chunk.index]), 0, False))
+            self.pending.append((Prediction(chunk.index, str(self.trials[chunk.index])), 0, False))
         trial, owed, _ = self.pending[-1]
         if chunk.error is not None and owed:
-            # Windows of a file that fails midway are judged with their batch, then thrown away.
-            trial.starts = []
+            # Windows of a file that fails midway are scored with their batch, then thrown away.
+            trial.starts, trial.ends = [], []
         trial.starts += chunk.starts
+        trial.ends += chunk.ends
+        trial.kept_samples = chunk.kept_samples
         self.powers[chunk.index] += [frame_powers(window, SPEECH_FRAME) for window in chunk.windows]
         trial.quality, trial.error = chunk.quality, chunk.error
         self.pending[-1] = (trial, owed + len(chunk.starts), chunk.last)
@@ -142,7 +160,7 @@ class _Batcher:
         batch, rest = windows[:count], windows[count:]
         self.waiting, self.waiting_count = ([rest] if len(rest) else []), len(rest)
         with torch.inference_mode():
-            output = self.detector(torch.from_numpy(batch).to(self.device))
+            output = self.model(torch.from_numpy(batch).to(self.device))
             columns = [output.logits[:, None], output.expert_logits, output.gate_weights]
             self.results.append(torch.cat([column.double() for column in columns], dim=1).cpu().numpy())
 

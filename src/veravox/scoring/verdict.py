@@ -13,9 +13,9 @@ from veravox.audio import Quality, WindowPolicy
 from veravox.errors import ScoringError
 from veravox.models.checkpoint import Checkpoint
 from veravox.scoring.prediction import Prediction
-from veravox.tables import Calibration, table_text
+from veravox.tables import EXPERT_PREFIX, GATE_PREFIX, JSON_SCHEMA, Calibration, nested, table_text
 
-SCHEMA = 1
+SCHEMA = JSON_SCHEMA
 MIN_SPEECH_S = 0.5
 WORST_SPAN_S = 10.0
 UNCALIBRATED = "uncalibrated"
@@ -48,6 +48,8 @@ class Verdict:
         p_spoof: posterior probability under `prior`; None if uncalibrated.
         prior: of spoof, behind `p_spoof`.
         duration_s: of the recording.
+        speech_s: seconds of speech-like signal in it (see `audio.Quality`).
+        speech_share: the same as a fraction of `duration_s`.
         windows: (start_s, end_s, score) of each window.
         gate_weights: mean weight of each expert.
         expert_scores: mean score of each expert, on the scale of `score`; None for one that was never run.
@@ -71,11 +73,13 @@ class Verdict:
     warnings: list[QualityWarning] = field(default_factory=list)
     quality: Quality | None = None
     error: str | None = None
+    speech_s: float | None = None
+    speech_share: float | None = None
 
-    def to_dict(self, with_windows: bool = False) -> dict[str, Any]:
-        """As plain data: the JSON form that `schema` numbers."""
-        data: dict[str, Any] = {
-            "schema": SCHEMA,
+    def to_row(self) -> dict[str, Any]:
+        """As a row of a score table: `tables.SCORE_FIELDS`, then weights and scores of the experts."""
+        start_s, end_s, score = self.most_spoof_like or (None, None, None)
+        return {
             "utterance_id": self.utterance_id,
             "path": table_text(self.path),
             "score": self.score,
@@ -83,8 +87,20 @@ class Verdict:
             "p_spoof": self.p_spoof,
             "prior": self.prior,
             "duration_s": self.duration_s,
+            "speech_s": self.speech_s,
+            "speech_share": self.speech_share,
             "windows": len(self.windows),
-            "worst_10_s": list(self.most_spoof_like) if self.most_spoof_like else None,
+            "worst_start_s": start_s,
+            "worst_end_s": end_s,
+            "worst_score": score,
+            "warnings": "; ".join(warning.message for warning in self.warnings) or None,
+            **{GATE_PREFIX + name: weight for name, weight in self.gate_weights.items()},
+            **{EXPERT_PREFIX + name: score for name, score in self.expert_scores.items()},
+        }
+
+    def to_dict(self, with_windows: bool = False) -> dict[str, Any]:
+        """As plain data, the JSON form that `schema` numbers: the row, with its groups of columns nested."""
+        data = nested(self.to_row()) | {
             "gate_weights": self.gate_weights,
             "expert_scores": self.expert_scores,
             "warnings": [warning.message for warning in self.warnings],
@@ -190,8 +206,8 @@ class VerdictRule:
         """The verdict on one trial."""
         if trial.error is not None:
             return Verdict(utterance_id, path, error=str(trial.error))
-        heard_s = self._speech_s(trial)
-        score = self._scaled(trial.logit, heard_s)
+        speech_s = self._speech_s(trial)
+        score = self._scaled(trial.logit, speech_s)
         warnings = quality_warnings(trial.quality, self.limits)
         most_spoof_like = self._most_spoof_like(trial)
         weights = trial.window_weights @ trial.gate_weights
@@ -220,12 +236,14 @@ class VerdictRule:
             self._windows(trial),
             {name: float(value) for name, value in zip(self.experts, weights, strict=True)},
             {
-                name: None if value is None else self._scaled(value, heard_s)
+                name: None if value is None else self._scaled(value, speech_s)
                 for name, value in zip(self.experts, experts, strict=True)
             },
             most_spoof_like,
             warnings,
             trial.quality,
+            speech_s=trial.quality.speech_s if trial.quality else None,
+            speech_share=trial.quality.speech_s / trial.quality.duration_s if trial.quality else None,
         )
 
     def _scaled(self, logit: float, speech_s: float) -> float:
@@ -233,39 +251,40 @@ class VerdictRule:
 
     def _speech_s(self, trial: Prediction, first: int = 0, last: int | None = None) -> float:
         """Seconds of speech in a run of windows, in all of them by default."""
-        rate, size = self.policy.sample_rate_hz, self.policy.window_samples
-        end_s = (trial.starts[-1 if last is None else last] + size) / rate
-        if trial.quality is not None:
-            end_s = min(end_s, trial.quality.duration_s)
+        positions = self._positions(trial)
+        end = positions[-1 if last is None else last] + self.policy.window_samples
+        if trial.kept_samples:
+            end = min(end, trial.kept_samples)
         shares = trial.speech_shares[first : None if last is None else last + 1]
-        return (end_s - trial.starts[first] / rate) * (float(shares.mean()) if len(shares) else 1.0)
+        seconds = (end - positions[first]) / self.policy.sample_rate_hz
+        return seconds * (float(shares.mean()) if len(shares) else 1.0)
+
+    def _positions(self, trial: Prediction) -> list[int]:
+        """First sample of each window among the kept ones."""
+        return self.policy.starts(trial.kept_samples) if trial.kept_samples else trial.starts
+
+    def _span_s(self, trial: Prediction, first: int, last: int) -> tuple[float, float]:
+        """Where a run of windows begins and ends in the trial."""
+        rate = self.policy.sample_rate_hz
+        end = trial.ends[last] if trial.ends else trial.starts[last] + self.policy.window_samples
+        duration_s = trial.quality.duration_s if trial.quality else math.inf
+        return trial.starts[first] / rate, min(end / rate, duration_s)
 
     def _windows(self, trial: Prediction) -> list[tuple[float, float, float]]:
-        rate, size = self.policy.sample_rate_hz, self.policy.window_samples
-        end = trial.quality.duration_s if trial.quality else math.inf
         return [
-            (
-                start / rate,
-                min((start + size) / rate, end),
-                self._scaled(float(logit), self._speech_s(trial, index, index)),
-            )
-            for index, (start, logit) in enumerate(zip(trial.starts, trial.logits, strict=True))
+            (*self._span_s(trial, index, index), self._scaled(float(logit), self._speech_s(trial, index, index)))
+            for index, logit in enumerate(trial.logits)
         ]
 
     def _most_spoof_like(self, trial: Prediction) -> tuple[float, float, float] | None:
-        span = most_spoof_like_span(trial.logits, trial.starts, self.policy, trial.window_weights)
+        span = most_spoof_like_span(trial.logits, self._positions(trial), self.policy, trial.window_weights)
         if span is None:
             return None
         first, last = span
-        rate = self.policy.sample_rate_hz
         shares = trial.window_weights[first : last + 1]
         shares = shares if shares.sum() > 0 else np.ones_like(shares)
         mean = float(trial.logits[first : last + 1] @ shares / shares.sum())
-        return (
-            trial.starts[first] / rate,
-            (trial.starts[last] + self.policy.window_samples) / rate,
-            self._scaled(mean, self._speech_s(trial, first, last)),
-        )
+        return (*self._span_s(trial, first, last), self._scaled(mean, self._speech_s(trial, first, last)))
 
 
 def _spoof_like_part(most_spoof_like: tuple[float, float, float]) -> QualityWarning:

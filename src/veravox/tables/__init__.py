@@ -15,10 +15,12 @@ from veravox.tables.scores import (
     EXPERT_PREFIX,
     FAILURE_SCHEMA,
     GATE_PREFIX,
-    SCORE_NUMBERS,
+    JSON_SCHEMA,
+    SCORE_FIELDS,
     WINDOW_SCHEMA,
     WRITTEN_ID,
     Scores,
+    nested,
 )
 from veravox.tables.segments import Segments
 
@@ -27,9 +29,10 @@ __all__ = [
     "EXPERT_PREFIX",
     "FAILURE_SCHEMA",
     "GATE_PREFIX",
+    "JSON_SCHEMA",
     "LABEL_ALIASES",
     "PROTOCOL_COLUMNS",
-    "SCORE_NUMBERS",
+    "SCORE_FIELDS",
     "SPOOF",
     "TABLE_SUFFIXES",
     "WINDOW_SCHEMA",
@@ -39,6 +42,7 @@ __all__ = [
     "Scores",
     "Segments",
     "TrialList",
+    "nested",
     "protocol_from_paths",
     "read_protocol",
     "read_shard",

@@ -199,7 +199,7 @@ class TrialList:
     def _of_batches(cls, batches: Iterable[pl.DataFrame]) -> TrialList:
         digest, count = hashlib.sha256(), 0
         for frame in batches:
-            names = [name for name in ("utterance_id", "path") if name in frame.columns]
+            names = [name for name in ("utterance_id", "path", "start_s", "end_s") if name in frame.columns]
             text = frame.select(pl.col(names).cast(pl.String)).write_csv(include_header=not count)
             digest.update(text.encode())
             count += len(frame)

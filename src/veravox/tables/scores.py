@@ -20,7 +20,21 @@ WRITTEN_ID = "written_id"
 """Column of scores whose ids lost an audio ending when they were read: the ids as they were written."""
 JSON_SCHEMA = 1
 WORST = ("worst_start_s", "worst_end_s", "worst_score")
-SCORE_NUMBERS = ("p_spoof", "prior", "duration_s", "windows", *WORST)
+SCORE_FIELDS: dict[str, type[pl.DataType]] = {
+    "utterance_id": pl.String,
+    "path": pl.String,
+    "score": pl.Float64,
+    "verdict": pl.String,
+    "p_spoof": pl.Float64,
+    "prior": pl.Float64,
+    "duration_s": pl.Float64,
+    "speech_s": pl.Float64,
+    "speech_share": pl.Float64,
+    "windows": pl.Int64,
+    **dict.fromkeys(WORST, pl.Float64),
+    "warnings": pl.String,
+}
+"""The fields of a scored trial, which every form of output has; weights and scores of the experts come after."""
 FAILURE_SCHEMA = {"utterance_id": pl.String, "path": pl.String, "error": pl.String}
 WINDOW_SCHEMA = {"utterance_id": pl.String, "start_s": pl.Float64, "end_s": pl.Float64, "score": pl.Float64}
 
@@ -133,8 +147,8 @@ class Scores:
             for name, *span in self.windows.select(*WINDOW_SCHEMA).iter_rows():
                 spans.setdefault(name, []).append(span)
         for row in self:
-            nested = _nested(row)
-            yield nested if spans is None else nested | {"window_scores": spans.get(row["utterance_id"], [])}
+            form = nested(row)
+            yield form if spans is None else form | {"window_scores": spans.get(row["utterance_id"], [])}
         for row in self.failures.iter_rows(named=True):
             yield {"schema": JSON_SCHEMA, **row}
 
@@ -170,11 +184,12 @@ class Scores:
 
 def _typed(frame: pl.DataFrame) -> pl.DataFrame:
     """A table of scores with the types that scoring gives its columns; CSV and JSON tell them only in part."""
-    numeric = [name for name in frame.columns if name.startswith((GATE_PREFIX, EXPERT_PREFIX))]
-    numeric += [name for name in SCORE_NUMBERS if name in frame.columns]
-    text = [name for name in ("path", "verdict", "warnings") if name in frame.columns]
-    frame = frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False), pl.col(text).cast(pl.String))
-    return frame.with_columns(pl.col("windows").cast(pl.Int64)) if "windows" in numeric else frame
+    kinds: dict[str, type[pl.DataType]] = {
+        name: SCORE_FIELDS[name] for name in frame.columns if name in SCORE_FIELDS and name != "score"
+    }
+    kinds |= {name: pl.Float64 for name in frame.columns if name.startswith((GATE_PREFIX, EXPERT_PREFIX))}
+    numbers = [name for name, kind in kinds.items() if kind is not pl.String]
+    return frame.with_columns(pl.col(numbers).cast(pl.Float64, strict=False)).cast(kinds)  # type: ignore[arg-type]
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,9 +208,9 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
+def nested(row: Mapping[str, Any]) -> dict[str, Any]:
     """One row of a table of scores as a JSON object; the inverse of `_flat`."""
-    nested: dict[str, Any] = {"schema": JSON_SCHEMA}
+    form: dict[str, Any] = {"schema": JSON_SCHEMA}
     groups: dict[str, dict[str, Any]] = {"gate_weights": {}, "expert_scores": {}}
     worst = [row.get(name) for name in WORST]
     for key, value in row.items():
@@ -204,12 +219,12 @@ def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
         elif key.startswith(EXPERT_PREFIX):
             groups["expert_scores"][key.removeprefix(EXPERT_PREFIX)] = value
         elif key == "warnings":
-            nested[key] = value.split("; ") if value else []
+            form[key] = value.split("; ") if value else []
         elif key not in WORST:
-            nested[key] = value
+            form[key] = value
     if set(WORST) <= set(row):
-        nested["worst_10_s"] = None if None in worst else worst
-    return nested | {key: values for key, values in groups.items() if values} | {"error": None}
+        form["worst_10_s"] = None if None in worst else worst
+    return form | {key: values for key, values in groups.items() if values} | {"error": None}
 
 
 def _read_json_lines(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:

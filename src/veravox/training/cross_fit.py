@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from veravox.audio import WindowPolicy, read_audio
+from veravox.audio import WindowPolicy, find_speech, read_audio
 from veravox.audio.level import frame_powers
 from veravox.errors import EvaluationError
 from veravox.evaluation.calibration import fit_grown_calibration, folds_of
@@ -128,7 +128,8 @@ def fit_crossed(
 def speech_seconds(path: str) -> float:
     """Seconds of a recording that are loud enough for speech, by its own active level."""
     waveform = read_audio(path, SAMPLE_RATE_HZ)
-    return float(speech_shares([frame_powers(waveform, SPEECH_FRAME)])[0]) * len(waveform) / SAMPLE_RATE_HZ
+    speech = np.concatenate(list(find_speech(waveform, SAMPLE_RATE_HZ).keep([waveform])))
+    return float(speech_shares([frame_powers(speech, SPEECH_FRAME)])[0]) * len(speech) / SAMPLE_RATE_HZ
 
 
 def _real(protocol: Protocol) -> np.ndarray:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from veravox.audio import WindowPolicy, read_audio
 from veravox.audio.windows import tile
 from veravox.batches.pairing import Draw
+from veravox.batches.scoring import speech_windows
 from veravox.batches.training import RECORDED, TrainingWindows, Window
 from veravox.errors import TrainingError
 from veravox.files import whole_file
@@ -211,7 +212,7 @@ class DevWindows(Dataset[np.ndarray]):
 
     def __init__(self, paths: Sequence[str], policy: WindowPolicy) -> None:
         self.paths, self.policy = list(paths), policy
-        self.starts = [policy.starts(len(read_audio(path, SAMPLE_RATE_HZ))) for path in paths]
+        self.starts = [speech_windows(read_audio(path, SAMPLE_RATE_HZ), policy)[0] for path in paths]
         self.owners = [trial for trial, starts in enumerate(self.starts) for _ in starts]
         self.numbers = [number for starts in self.starts for number in range(len(starts))]
 
@@ -220,8 +221,8 @@ class DevWindows(Dataset[np.ndarray]):
 
     def __getitem__(self, index: int) -> np.ndarray:
         waveform = read_audio(self.paths[self.owners[index]], SAMPLE_RATE_HZ)
-        cut: np.ndarray = self.policy.cut(waveform)[self.numbers[index]]
-        return cut
+        windows: np.ndarray = speech_windows(waveform, self.policy)[2]
+        return windows[self.numbers[index]]
 
     def keys(self) -> list[str]:
         """What each window is made from."""
@@ -229,7 +230,10 @@ class DevWindows(Dataset[np.ndarray]):
         found = []
         for owner, number in zip(self.owners, self.numbers, strict=True):
             start = self.starts[owner][number]
-            found.append(_digest(digests[owner], f"from {start}") if start else plain_key(digests[owner]))
+            if self.policy.of_speech:
+                found.append(_digest(digests[owner], f"speech from {start}"))
+            else:
+                found.append(_digest(digests[owner], f"from {start}") if start else plain_key(digests[owner]))
         return found
 
 

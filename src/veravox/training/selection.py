@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from veravox.audio import WindowPolicy
+from veravox.batches import protocol_trials
 from veravox.errors import TrainingError
 from veravox.evaluation import equal_error_rate
 from veravox.models.detector import DetectorModel
@@ -146,7 +147,7 @@ class DevSet:
             self._cached = self._cached or self._fill()
             return self._predict_from_features(detector, *self._cached)
         with self.progress("dev", len(self.dev)) as advance:
-            for trial in predict(detector, self.dev.audio_paths(), self.policy, workers=1, batch_size=32):
+            for trial in predict(detector, protocol_trials(self.dev), self.policy, workers=1, batch_size=32):
                 if trial.error is not None:
                     raise TrainingError(f"dev: {trial.error}")
                 predictions.append(trial)

@@ -11,6 +11,7 @@ import polars as pl
 
 from veravox.analysis.gates.agreement import agreement, error_rate, oracle
 from veravox.audio import WindowPolicy
+from veravox.batches import protocol_trials
 from veravox.errors import ScoringError, first_few
 from veravox.models.checkpoint import Checkpoint
 from veravox.models.detector import DetectorModel
@@ -116,7 +117,7 @@ def analyse_gate(
     predictions = []
     detector.runs_all = True  # experts that a router leaves out are compared all the same
     try:
-        for trial in predict(detector.eval(), protocol.audio_paths(), policy, workers, batch_size):
+        for trial in predict(detector.eval(), protocol_trials(protocol), policy, workers, batch_size):
             predictions.append(trial)
             progress(1)
     finally:
