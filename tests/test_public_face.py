@@ -14,16 +14,44 @@ import pytest
 import veravox
 
 PUBLIC = {
+    "Augmentation",
     "Calibration",
+    "Detector",
+    "EXPERTS",
+    "GATES",
+    "Prediction",
     "Protocol",
+    "RawBoost",
+    "Recipe",
     "Scores",
     "Segments",
+    "SharpnessAware",
+    "VeravoxError",
+    "Verdict",
+    "calibrate",
+    "cllr",
+    "compare",
+    "degrade",
+    "equal_error_rate",
     "evaluate",
+    "fuse",
+    "list_models",
+    "list_recipes",
     "load_detector",
+    "merge",
+    "min_dcf",
+    "min_tdcf",
     "protocol_from_paths",
+    "read_audio",
     "read_protocol",
+    "read_recipe",
+    "read_scores",
+    "read_segments",
+    "recipe",
     "score",
     "score_waveform",
+    "sharpness_aware_step",
+    "train",
 }
 ROOMS = [
     "analysis",
@@ -42,8 +70,20 @@ ROOMS = [
 
 def test_the_public_face_is_this_and_nothing_else():
     assert set(veravox.__all__) == PUBLIC
-    for name in PUBLIC:
+    assert len(PUBLIC) == 38
+    for name in PUBLIC - {"EXPERTS", "GATES"}:
         assert callable(getattr(veravox, name))
+
+
+def test_a_loaded_detector_says_what_it_is_in_one_line_and_scores(samples):
+    detector = veravox.load_detector("mile-slim", "cpu")
+    assert repr(detector) == (
+        "Detector('mile-slim', calibrated, windows of 2 s, experts: lcnn_mel, resnet_mel, resnet_spectrogram)"
+    )
+    protocol = veravox.protocol_from_paths([samples / "eval/spoof/open-jtalk/u11a46f01f6.flac"])
+    scores = detector.score(protocol)
+    waveform = veravox.read_audio(protocol.audio_paths()[0])
+    assert detector.score_waveform(waveform, 16000).score == pytest.approx(scores.frame["score"][0], abs=1e-6)
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -80,7 +80,7 @@ def test_whole_windows_of_silence_change_no_score():
     hush = rng.normal(0, 1e-5, 2 * window)
     alone = score_waveform(detector, voice.astype(np.float32), 16000)
     longer = score_waveform(detector, np.r_[voice, hush].astype(np.float32), 16000)
-    assert len(longer.windows) == 4
+    assert len(longer.windows) == len(alone.windows) == 2
     assert longer.score == pytest.approx(alone.score, abs=1e-6)
 
 

@@ -17,10 +17,17 @@ from polars.testing import assert_frame_equal
 import veravox
 from tiny import tiny_checkpoint
 from veravox.apps.cli import main
-from veravox.audio import WindowPolicy, read_audio, window_policy
+from veravox.audio import WindowPolicy, find_speech, read_audio, window_policy
 from veravox.audio.level import frame_powers
 from veravox.batches import WindowChunk, prefetch, speech_windows
-from veravox.errors import AudioError, CheckpointError, ConfigurationError, OutputError, ScoringError
+from veravox.errors import (
+    AudioError,
+    CheckpointError,
+    ConfigurationError,
+    OutputError,
+    ProtocolError,
+    ScoringError,
+)
 from veravox.models import read_checkpoint, write_checkpoint
 from veravox.scoring import detector as scoring_detector, merge, output, score_to_file
 from veravox.scoring.detector import detector_policy
@@ -81,7 +88,8 @@ def test_windows_cover_each_recording_and_average_to_its_score_by_speech(protoco
     for name, score in scores.frame.select("utterance_id", "score").iter_rows():
         own = scores.windows.filter(pl.col("utterance_id") == name)["score"].to_list()
         assert score == pytest.approx(by_speech(paths[name], own), abs=1e-9)
-    assert np.allclose(joined["end_s"], joined["duration_s"], atol=1e-3)
+    speech = [find_speech(read_audio(paths[name], RATE)).ends[-1] / RATE for name in joined["utterance_id"]]
+    assert np.allclose(joined["end_s"], speech, atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
@@ -426,7 +434,7 @@ def _quality(waveform):
         (np.zeros((2, 100), np.float32), "1-D array"),
         (np.zeros(100, np.int16), "int16"),
         (np.zeros(0, np.float32), "no samples"),
-        (np.array([0.0, np.nan, np.inf]), "2 samples that are not finite, first at '1'"),
+        (np.array([0.0, np.nan, np.inf]), "2 samples that are not finite .* the first is number 1"),
     ],
 )
 def test_a_wrong_waveform_is_refused(checkpoint, waveform, message):
@@ -504,3 +512,63 @@ def test_another_policy_than_the_calibrations_is_warned_of(checkpoint):
 
     assert VerdictRule(checkpoint, detector_policy(checkpoint, "sliding")).policy_warning is None
     assert "'first 0.5 s'" in VerdictRule(checkpoint, detector_policy(checkpoint, "first")).policy_warning
+
+
+def test_rows_with_start_and_end_are_scored_as_parts(checkpoint, protocol, tmp_path):
+    path = protocol.audio_paths()[0]
+    waveform = read_audio(path, RATE)
+    half_s = len(waveform) / RATE / 2
+    rows = [
+        {"utterance_id": "first", "path": path, "start_s": None, "end_s": half_s},
+        {"utterance_id": "second", "path": path, "start_s": half_s, "end_s": None},
+        {"utterance_id": "beyond", "path": path, "start_s": 0.0, "end_s": 900.0},
+    ]
+    parts = Protocol.from_rows(rows)
+    parts.write(tmp_path / "parts.csv")
+    for given in (parts, read_protocol(tmp_path / "parts.csv")):
+        scores = veravox.score(checkpoint, given, on_error="collect")
+        cut = round(half_s * RATE)
+        expected = [
+            veravox.score_waveform(checkpoint, half, RATE).score for half in (waveform[:cut], waveform[cut:])
+        ]
+        assert scores.frame["score"].to_list() == pytest.approx(expected, abs=1e-6)
+        assert scores.frame["duration_s"].sum() == pytest.approx(len(waveform) / RATE)
+        assert "the recording ends at" in scores.failures["error"][0]
+
+
+@pytest.mark.parametrize(("start", "end"), [("0.5", "0.5"), ("-1", ""), ("soon", "1"), ("0", "inf")])
+def test_a_part_that_cannot_be_is_refused(checkpoint, protocol, start, end):
+    row = {"utterance_id": "x", "path": protocol.audio_paths()[0], "start_s": start, "end_s": end}
+    with pytest.raises(ProtocolError, match=r"x"):
+        veravox.score(checkpoint, Protocol.from_rows([row]))
+
+
+def test_a_waveform_is_not_scored_in_training_mode_and_the_network_stays_as_it_is():
+    checkpoint = tiny_checkpoint()
+    checkpoint.model.train()
+    before = {name: tensor.clone() for name, tensor in checkpoint.model.state_dict().items()}
+    with pytest.raises(ScoringError, match="training mode"):
+        veravox.score_waveform(checkpoint, np.ones(RATE, np.float32) / 2, RATE)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in checkpoint.model.state_dict().items())
+
+
+def test_foreign_errors_are_ours(checkpoint, protocol):
+    tensor = torch.linspace(-0.5, 0.5, RATE, requires_grad=True)
+    array = tensor.detach().numpy()
+    assert veravox.score_waveform(checkpoint, tensor, RATE).score == (
+        veravox.score_waveform(checkpoint, array, RATE).score
+    )
+    with pytest.raises(AudioError, match="times full scale"):
+        veravox.score_waveform(checkpoint, array * 1e20, RATE)
+    with pytest.raises(AudioError, match="positive number, not None"):
+        veravox.score_waveform(checkpoint, array, None)
+    with pytest.raises(ScoringError, match="batch_size must be at least 1, not 0"):
+        veravox.score(checkpoint, protocol, batch_size=0)
+
+
+def test_every_form_of_output_states_the_speech(checkpoint, protocol, tmp_path):
+    score_to_file(checkpoint, protocol, tmp_path / "a.csv", detector_policy(checkpoint, "sliding"))
+    score_to_file(checkpoint, protocol, tmp_path / "a.jsonl", detector_policy(checkpoint, "sliding"))
+    table, lines = Scores.read(tmp_path / "a.csv").frame, Scores.read(tmp_path / "a.jsonl").frame
+    assert_frame_equal(table, lines.select(table.columns))
+    assert (table["speech_share"] * table["duration_s"]).to_list() == pytest.approx(table["speech_s"].to_list())

@@ -54,13 +54,15 @@ def test_the_middle_of_a_long_pause_is_left_out_and_windows_say_where_they_lie(v
 
 def test_a_short_pause_stays(voice):
     joined = np.concatenate([kept(voice), silence(0.4), kept(voice)])
-    assert np.array_equal(kept(joined), joined)
+    assert len(find_speech(joined).starts) == 1
+    assert len(kept(joined)) == pytest.approx(len(joined), rel=0.01)
 
 
 def test_a_click_is_no_speech(voice):
     click = silence(0.5)
     click[1000:1008] = 0.9
-    assert np.array_equal(kept(np.concatenate([click, silence(1), voice])), kept(voice))
+    speech = find_speech(np.concatenate([click, silence(1), voice]))
+    assert speech.starts[0] >= round(1.5 * RATE)
 
 
 def test_a_recording_without_speech_is_kept_whole():

@@ -13,7 +13,7 @@ SLOT_MS = 2.0
 ENVELOPE_MS = 8.0
 MIN_SPEECH_MS = 52.0  # a click fills one frame of 32 ms
 EDGE_DB = 28.0  # under the active level; quieter is silence or room tone
-EDGE_STEP_DB = 1.5
+EXACT_LEVEL_S = 120.0  # longer recordings have their level measured every 2 ms
 MAX_GAP_S = 0.2
 MAX_PAUSE_S = 0.5
 
@@ -96,26 +96,35 @@ class SpeechFinder:
             waveform: the same samples in one piece; then edges are exact to the sample, else to 2 ms.
         """
         rest = np.pad(self._rest, (0, -len(self._rest) % self._slot))
-        moments = np.concatenate([*self._moments, _moments(rest, self._slot)], axis=1)  # (2, slots)
-        powers = _moving_variance(moments, self._slot, self._count(FRAME_MS, self._slot))
+        moments = np.concatenate([*self._moments, _moments(rest, self._slot)], axis=1)  # (2, steps)
+        step = self._slot
+        exact = waveform is not None and len(waveform) <= EXACT_LEVEL_S * self.sample_rate_hz
+        if waveform is not None and exact:
+            moments, step = _moments(waveform, 1), 1
+        width = self._count(FRAME_MS, step)
+        powers = _moving_variance(moments, step, width)
         active, threshold = active_power(powers)
-        loud = _runs(powers >= threshold, 0, self._count(MIN_SPEECH_MS, self._slot)) * self._slot
+        loud = _runs(powers >= threshold, 0, self._count(MIN_SPEECH_MS, step)) - width // 2
         if not active or not len(loud):
             return SpeechMap.whole(self._samples)
-        edge = 10.0 ** (round((10.0 * np.log10(active) - EDGE_DB) / EDGE_STEP_DB) * EDGE_STEP_DB / 10.0)
-        step = 1 if waveform is not None else self._slot
-        exact = moments if waveform is None else _moments(waveform, 1)
-        sounds = _moving_variance(exact, step, self._count(ENVELOPE_MS, step)) >= edge
-        sounds &= exact[1] / step >= edge  # the envelope alone reaches beyond an abrupt edge
-        runs = _runs(sounds, round(MAX_GAP_S * self.sample_rate_hz / step), 1) * step
-        return self._parts(runs, loud)
+        middles = loud.mean(axis=1) * step
+        if waveform is not None and not exact:
+            moments, step = _moments(waveform, 1), 1
+        return self._parts(self._sounds(moments, step, active * 10.0 ** (-EDGE_DB / 10.0)) * step, middles)
+
+    def _sounds(self, moments: np.ndarray, step: int, edge: float) -> np.ndarray:
+        """Runs (runs, 2) of steps that are no silence."""
+        width = self._count(ENVELOPE_MS, step)
+        envelope = _moving_variance(moments, step, width)[width // 2 :][: moments.shape[1]]
+        # The envelope alone reaches beyond an abrupt edge.
+        sounds = (envelope >= edge) & (moments[1] / step >= edge)
+        return _runs(sounds, round(MAX_GAP_S * self.sample_rate_hz / step), 1)
 
     def _count(self, milliseconds: float, step: int) -> int:
         return max(1, round(milliseconds * self.sample_rate_hz / 1000 / step))
 
-    def _parts(self, runs: np.ndarray, loud: np.ndarray) -> SpeechMap:
-        """The runs (runs, 2) of sound that hold loud ones, a quarter of a second around them where they part."""
-        middles = loud.mean(axis=1)
+    def _parts(self, runs: np.ndarray, middles: np.ndarray) -> SpeechMap:
+        """The runs (runs, 2) of sound around loud middles, a quarter of a second longer where they part."""
         holds = np.searchsorted(middles, runs[:, 1], "right") > np.searchsorted(middles, runs[:, 0], "left")
         if not holds.any():
             return SpeechMap.whole(self._samples)
@@ -142,8 +151,8 @@ def _moments(samples: np.ndarray, step: int) -> np.ndarray:
 
 
 def _moving_variance(moments: np.ndarray, step: int, width: int) -> np.ndarray:
-    """Mean square about the mean of `width` steps around each; silence lies beyond the ends."""
-    padded = np.pad(moments, ((0, 0), (width // 2 + 1, (width - 1) // 2)))
+    """Mean square about the mean of every `width` neighbours, (steps + width - 1,), silence beyond the ends."""
+    padded = np.pad(moments, ((0, 0), (width, width - 1)))
     sums = np.cumsum(padded, axis=1)
     first, second = (sums[:, width:] - sums[:, :-width]) / (width * step)
     return np.asarray(np.maximum(second - first * first, 0.0))

@@ -32,7 +32,12 @@ def recipe(name: str) -> Recipe:
     return made
 
 
+def list_recipes() -> list[str]:
+    """Names of all recipes, for `recipe`."""
+    return RECIPES.names()
+
+
 if TYPE_CHECKING:
     from veravox.recipes.sharpness import sam as sam
 else:
-    __getattr__, __dir__, __all__ = attach(__name__, __file__, ("RECIPES", "recipe"))
+    __getattr__, __dir__, __all__ = attach(__name__, __file__, ("RECIPES", "list_recipes", "recipe"))

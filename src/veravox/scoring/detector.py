@@ -331,7 +331,7 @@ def _checked(waveform: np.ndarray | torch.Tensor, sample_rate_hz: int) -> np.nda
     if len(broken):
         raise AudioError(
             f"the waveform has {len(broken)} samples that are not finite or over {MAX_AMPLITUDE:g} times "
-            f"full scale, first at {first_few(broken, 1)}; scale it to [-1, 1]"
+            f"full scale, the first is number {broken[0]}; scale it to [-1, 1]"
         )
     if not isinstance(sample_rate_hz, int | float | np.number) or not 0 < sample_rate_hz < math.inf:
         raise AudioError(f"sample_rate_hz must be a positive number, not {sample_rate_hz!r}")
