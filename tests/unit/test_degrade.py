@@ -273,3 +273,57 @@ def test_an_operation_works_on_short_and_silent_audio_at_usual_rates(suite, name
             assert np.isfinite(made.waveform).all()
             if operation.keeps_time:
                 assert len(made.waveform) / made.sample_rate_hz == pytest.approx(len(source) / rate_hz, abs=1e-3)
+
+
+def bursts(rate_hz=16000):
+    """Half a second of nothing, a tone, a pause of a second, a tone, half a second of nothing."""
+    tone = (0.3 * np.sin(2 * np.pi * 220 * np.arange(rate_hz) / rate_hz)).astype(np.float32)
+    quiet = np.zeros(rate_hz // 2, np.float32)
+    return np.concatenate([quiet, tone, quiet, quiet, tone, quiet])
+
+
+def silence_operation(name):
+    (operation,) = suite_operations("silence", [name])
+    return operation
+
+
+def test_added_silence_and_room_tone_leave_the_recording_whole_between_them():
+    source = bursts()
+    for name in ("silence added", "room tone added"):
+        made = silence_operation(name)(source, 16000, seed=5)
+        before, after = (round(made.parameters[key] * 16000) for key in ("before_s", "after_s"))
+        assert np.array_equal(made.waveform[before : before + len(source)], source)
+        assert len(made.waveform) == before + len(source) + after
+        ends = np.concatenate([made.waveform[:before], made.waveform[before + len(source) :]])
+        level_db = 20 * np.log10(max(ends.std(), 1e-12) / np.sqrt(np.mean(source**2)))
+        assert level_db < -200 if name == "silence added" else abs(level_db - made.parameters["level_db"]) < 1
+
+
+def test_removed_silence_keeps_every_loud_sample_and_the_margin_alone():
+    source = bursts()
+    made = silence_operation("silence removed")(source, 16000, seed=5)
+    margin = made.parameters["margin_s"]
+    assert len(made.waveform) / 16000 == pytest.approx(2 + 4 * margin, abs=0.1)
+    assert np.square(made.waveform).sum() == pytest.approx(np.square(source).sum(), rel=1e-5)
+
+
+def test_gaps_are_where_their_parameters_say_and_nothing_else_changes():
+    source = bursts() + 0.1
+    made = silence_operation("gaps")(source, 16000, seed=2)
+    silent = np.zeros(len(source), bool)
+    for start_s, length_s in made.parameters["gaps_s"]:
+        silent[round(start_s * 16000) : round((start_s + length_s) * 16000)] = True
+    assert silent.any()
+    assert np.array_equal(made.waveform == 0, silent)
+    assert np.array_equal(made.waveform[~silent], source[~silent])
+
+
+def test_silence_operations_take_a_silent_and_a_short_recording():
+    for operation in suite_operations("silence"):
+        for source in (np.zeros(8000, np.float32), bursts()[8000:8400]):
+            assert np.isfinite(operation(source, 16000, seed=1).waveform).all()
+
+
+def test_a_suite_named_as_an_operation_is_pointed_to():
+    with pytest.raises(ConfigurationError, match="'silence' is a suite of its own; take it with --suite silence"):
+        suite_operations("safe-task2", ["silence"])

@@ -87,7 +87,7 @@ def degrade(
 
     Args:
         protocol: needs `path`.
-        suite: `safe-task2` or `safe-task3`.
+        suite: `safe-task2`, `safe-task3` or `silence`.
         out: folder for `audio/`, `protocol.csv`, `failures.csv`, `skipped.json`.
         operations: only these of the suite; all where empty.
         seed: of all draws.

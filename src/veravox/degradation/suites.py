@@ -1,4 +1,4 @@
-"""The challenge's suites by name: which operations, in which order."""
+"""Suites by name: which operations, in which order; two are the challenge's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from veravox.degradation.laundering import launderings
 from veravox.degradation.neural_codecs import neural_codings
 from veravox.degradation.operations import Operation
 from veravox.degradation.post_processing import post_processings
+from veravox.degradation.silences import silences
 from veravox.errors import ConfigurationError, suggest
 
 AFTER = "vorbis 16k"
@@ -20,7 +21,11 @@ def _task_2() -> list[Operation]:
     return [*operations[:place], *neural_codings(), *operations[place:]]
 
 
-SUITES: dict[str, Callable[[], list[Operation]]] = {"safe-task2": _task_2, "safe-task3": launderings}
+SUITES: dict[str, Callable[[], list[Operation]]] = {
+    "safe-task2": _task_2,
+    "safe-task3": launderings,
+    "silence": silences,
+}
 
 
 def suite_operations(suite: str, only: Sequence[str] = ()) -> list[Operation]:
@@ -34,6 +39,8 @@ def suite_operations(suite: str, only: Sequence[str] = ()) -> list[Operation]:
     operations = SUITES[suite]()
     names = [operation.name for operation in operations]
     for name in only:
+        if name in SUITES and name not in names:
+            raise ConfigurationError(f"{name!r} is a suite of its own; take it with --suite {name}")
         if name not in names:
             raise ConfigurationError(f"suite {suite!r} has no operation {name!r}; {suggest(name, names)}")
     return [operation for operation in operations if not only or operation.name in only]

@@ -10,7 +10,7 @@ import typer
 
 def command(
     protocol: Annotated[Path, typer.Argument(help="Trials to degrade (.csv or .parquet).")],
-    suite: Annotated[str, typer.Option(help="safe-task2 or safe-task3.")],
+    suite: Annotated[str, typer.Option(help="safe-task2, safe-task3 or silence.")],
     out: Annotated[Path, typer.Option(help="Folder for audio/, protocol.csv and the rest.")],
     operation: Annotated[
         list[str] | None, typer.Option(help="Only this operation of the suite; may be given again.")
