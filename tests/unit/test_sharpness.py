@@ -125,7 +125,7 @@ def test_a_folder_of_runs_stands_for_each_run_and_seed_and_names_what_is_not_fin
 
 
 def test_weights_come_back_bit_by_bit_and_one_step_is_the_published_formula():
-    detector = tiny_checkpoint().detector
+    detector = tiny_checkpoint().model
     windows = 0.1 * torch.randn(4, detector.spec.window_samples, generator=torch.Generator().manual_seed(0))
     batch = LabelledWindows(windows, torch.tensor([0.0, 1.0, 0.0, 1.0]))
     before = {name: value.clone() for name, value in detector.state_dict().items()}
@@ -175,13 +175,13 @@ def test_a_column_that_is_not_there_and_a_measure_that_is_unknown_are_named(prot
     with pytest.raises(ConfigurationError, match="one_step"):
         Measure(("onestep",))
     with pytest.raises(ConfigurationError, match="odd"):
-        loss_landscape(tiny_checkpoint().detector, [], points=4)
+        loss_landscape(tiny_checkpoint().model, [], points=4)
 
 
 def test_a_landscape_has_the_weights_own_loss_in_its_middle(protocol):
     checkpoint = tiny_checkpoint()
     batches = TrialWindows(protocol, checkpoint).batches(8, 1)
-    own = measure_batch(checkpoint.detector, batches[0], Measure())["loss"]
+    own = measure_batch(checkpoint.model, batches[0], Measure())["loss"]
     for dimensions in (1, 2):
         found = loss_landscape(checkpoint.model, batches, "random", dimensions, points=3)
         assert found.losses[(1,) * dimensions] == pytest.approx(own, rel=1e-5)

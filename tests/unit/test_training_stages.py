@@ -373,7 +373,7 @@ def test_a_run_of_every_kind_of_stage_resumes_bit_for_bit_and_repeats_no_stage(t
     @contextmanager
     def interrupt(what, total):
         def advance(count):
-            if what != "dev" and count:
+            if "/" in what and count:
                 steps.append(what)
                 if len(steps) == stop_after:
                     os.kill(os.getpid(), signal.SIGINT)

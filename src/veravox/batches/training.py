@@ -124,16 +124,16 @@ class TrainingWindows(Dataset):
             if draw.original is not None:
                 own = np.random.default_rng((self.seed, draw.epoch, draw.position, COPIES))
                 copy = self._copies.at_epoch(epoch).copy(waveform, rate, own)
-            heard = self._chain.at_epoch(epoch)(waveform if copy is None else copy.waveform, rate, rng)
+            augmented = self._chain.at_epoch(epoch)(waveform if copy is None else copy.waveform, rate, rng)
         except VeravoxError as error:
             raise type(error)(f"{path!r}: {error}") from error
         same = deepcopy(rng)
-        window = np.ascontiguousarray(self.policy.draw(heard, rng), dtype=np.float32)
+        window = np.ascontiguousarray(self.policy.draw(augmented, rng), dtype=np.float32)
         mask_draws, target = self._mask_draws(draw), self.targets[draw.trial]
         if copy is None:
             whole = ((0.0, len(window) / rate, BONA_FIDE if target else SPOOF),)
             return Window(window, target, draw.trial, mask_draws, RECORDED, None, whole)
-        spoofed = self.policy.draw(_spoofed(copy, len(waveform), len(heard), rate), same)
+        spoofed = self.policy.draw(_spoofed(copy, len(waveform), len(augmented), rate), same)
         target = float(spoofed.sum() < MIN_SPOOF_S * rate)
         kind = COPIED if len(copy.pieces) == 1 else SPLICED
         return Window(window, target, draw.trial, mask_draws, kind, copy.attack_id, _pieces(spoofed, rate))
@@ -152,12 +152,12 @@ class TrainingWindows(Dataset):
         )
 
 
-def _spoofed(copy: SpoofedCopy, samples: int, heard: int, rate: int) -> np.ndarray:
-    """Which of `heard` samples are of a copy, whose `samples` the augmentation may have stretched."""
+def _spoofed(copy: SpoofedCopy, samples: int, augmented: int, rate: int) -> np.ndarray:
+    """Which of `augmented` samples are of a copy, whose `samples` the augmentation may have stretched."""
     mask = np.zeros(samples, dtype=bool)
     for start_s, end_s, label in copy.pieces:
         mask[round(start_s * rate) : round(end_s * rate)] = label == SPOOF
-    return mask if heard == samples else mask[np.arange(heard) * samples // heard]
+    return mask if augmented == samples else mask[np.arange(augmented) * samples // augmented]
 
 
 def _pieces(spoofed: np.ndarray, rate: int) -> tuple[tuple[float, float, str], ...]:

@@ -62,7 +62,7 @@ def single_recipe(
 
 @RECIPES.register("lcnn")
 def lcnn() -> Recipe:
-    """The LCNN of 2025a on log-mel, windows of 3 s, published settings; dev is judged by the middle window."""
+    """The LCNN of 2025a on log-mel, windows of 3 s, published settings; dev is scored on the middle window."""
     return mixture_recipe(
         "lcnn",
         "One LCNN on log-mel, as in the first mixture paper",
@@ -134,7 +134,7 @@ def rawnet2_house() -> Recipe:
 
 @RECIPES.register("aasist")
 def aasist() -> Recipe:
-    """AASIST on the waveform, windows of 64,600 samples, published settings; dev is judged by the first window."""
+    """AASIST on the waveform, windows of 64,600 samples, published settings; dev is scored on the first window."""
     training = replace(AASIST_TRAINING, average_best=True)
     return single_recipe("aasist", "waveform", "AASIST on the waveform", training, WINDOW_S, "first")
 

@@ -39,7 +39,7 @@ PLATFORMS: tuple[dict[str, Any], ...] = (
     },
     {"name": "packet_loss", "probability": 0.05, "max_loss": 0.1},
 )
-"""What platforms and telephones do to a voice; every second epoch hears the clips as they are."""
+"""What platforms and telephones do to a voice; every second epoch has the clips as they are."""
 
 HEADS = Training(
     epochs=12,

@@ -1,4 +1,4 @@
-"""A detector's calibration and limits: fitted on dev, measured on what training heard."""
+"""A detector's calibration and limits: fitted on dev, measured on training audio."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def training_limits(
     trials: int = LIMIT_TRIALS,
     epoch: int = 0,
 ) -> dict[str, float]:
-    """What the detector heard in training, as limits: 1st or 99th percentile over augmented training trials.
+    """Limits of the training audio: the 1st or 99th percentile over augmented training trials.
 
-    `epoch` is where the augmentation's curricula stood, the last one for what a detector heard in the end.
+    `epoch` is the epoch of the augmentation's curricula, the last one for what training ended with.
     """
     rng = np.random.default_rng((seed, 0x11317))
     paths = train.audio_paths()

@@ -207,7 +207,7 @@ class DevWindows(Dataset[np.ndarray]):
         starts: of each trial, the first sample of each of its windows.
     Args:
         paths: of the trials.
-        policy: which windows are judged.
+        policy: which windows are scored.
     """
 
     def __init__(self, paths: Sequence[str], policy: WindowPolicy) -> None:

@@ -36,7 +36,7 @@ from veravox.training.sharpness.step import SharpnessStep
 from veravox.training.stages import Stage
 from veravox.training.state import STATE_NAME
 from veravox.training.track import Progress, no_progress
-from veravox.training.trials import protocol_hash, refuse_eval
+from veravox.training.trials import protocol_hash
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
@@ -84,29 +84,21 @@ def fit(
         TrainingError: for eval trials, trials in both protocols, files that cannot be read, a run folder in use,
             or a loss that diverges.
     """
-    folder = Path(out)
-    refuse_eval(train, dev)
-    processes = processes or Processes()
-    check = check or FileCheck(workers, progress, say, processes)
-    if resume:
-        check.remember(folder)
-    (train, bad_train), (dev, bad_dev) = (check.usable(protocol, on_bad_file) for protocol in (train, dev))
     run = TrainingRun(
         recipe,
         train,
         dev,
-        folder,
+        Path(out),
         resolve_device(device),
         workers,
         resume,
-        processes,
+        processes or Processes(),
         progress,
         say,
         features,
-        skipped=[*bad_train, *bad_dev],
+        on_bad_file,
+        check,
     )
-    if run.processes.is_main:
-        check.write(folder)
     try:
         with _stop_on_signals(run):
             while run.position.stage < len(recipe.stages):

@@ -42,6 +42,20 @@ def trial_weights(targets: Tensor, class_weights: tuple[float, float] | None) ->
     return torch.where(targets > 0.5, bona_fide, spoof)
 
 
+def weighted_cross_entropy(
+    logits: Tensor, targets: Tensor, class_weights: tuple[float, float] = (1.0, 1.0)
+) -> Tensor:
+    """Cross-entropy of a batch, weighted by class and divided by the sum of the weights.
+
+    Args:
+        logits, targets: (B,); targets are 1 for bona fide.
+        class_weights: of spoof and of bona fide.
+    """
+    weights = torch.where(targets > 0.5, class_weights[1], class_weights[0])
+    losses = binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    return (weights * losses).sum() / weights.sum()
+
+
 def mixture_loss(
     logits: Tensor,
     expert_logits: Tensor,

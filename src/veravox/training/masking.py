@@ -56,7 +56,7 @@ class FeatureMasks:
         masked = {
             name: self._augment(features[name], shares[:, index].flatten(0, 1))
             for index, name in enumerate(self.front_ends)
-            if name in features  # those that nobody hears were not run
+            if name in features  # those that no part names were not run
         }
         return {**features, **masked}
 

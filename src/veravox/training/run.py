@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from veravox.models.detector import DetectorModel
 from veravox.models.mixture import MIN_NORM_WINDOWS
 from veravox.models.renamed_keys import with_current_keys
 from veravox.tables import Protocol
+from veravox.training.division import Division
 from veravox.training.feature_cache import FeatureCache
-from veravox.training.files import BadFile
+from veravox.training.files import FileCheck, OnBadFile
 from veravox.training.parts import parameter_groups
 from veravox.training.processes import Processes
 from veravox.training.random_state import RandomState, seed_random
@@ -65,7 +66,11 @@ class TrainingRun:
         progress: shows steps.
         say: takes one line of text at a time.
         features: folder of cached features; `features` in `out` if None.
-        skipped: trials that were left out.
+        on_bad_file: `stop` if a file cannot be read, or `skip` its trial.
+        check: what earlier trainings of these files found.
+    Attributes:
+        train, dev: the trials whose files can be read.
+        skipped: the others.
     Raises:
         TrainingError: for eval trials, a folder in use, another recipe or other data than the folder's, or a stage
             that could not begin.
@@ -84,30 +89,34 @@ class TrainingRun:
         progress: Progress,
         say: Callable[[str], None],
         features: Path | None = None,
-        skipped: Sequence[BadFile] = (),
+        on_bad_file: OnBadFile = "stop",
+        check: FileCheck | None = None,
     ) -> None:
         refuse_eval(train, dev)
         build_chain(recipe.augmentation)  # a missing folder or package is an error before anything is written
         build_synthesis(recipe.synthesis, recipe.splice_probability)
-        self.recipe, self.train, self.dev, self.out = recipe, train, dev, out
+        self.recipe, self.out = recipe, out
         self.device, self.workers, self.processes = device, workers, processes
         self.progress, self.say = progress, say
-        experts = list(recipe.detector.experts)
-        self.divisions = [stage.divide(experts, train, dev, recipe.seed) for stage in recipe.stages]
+        self.divisions = self._divide(train, dev)
         self.policy = window_policy(recipe.policy, recipe.detector.window_s, recipe.hop_s)
-        self.dev_set = DevSet(dev, self.policy, progress)
-        self.stopping, self.skipped = False, skipped
+        self.stopping = False
         self.position = Position()
         self.sums: list[float] = [0.0] * SUMS
         torch.manual_seed(recipe.seed)
         self.detector = DetectorModel(recipe.detector).to(device)
+        for stage in recipe.stages:
+            self._check_stage(stage)
+        check = check or FileCheck(workers, progress, say, processes)
+        self._leave_out_bad_files(train, dev, check, on_bad_file, resume)
+        self.dev_set = DevSet(self.dev, self.policy, progress)
         if recipe.caches_features:
             self.cache = FeatureCache(self.detector, features or self.out / "features")
             self.dev_set.use(self.cache, workers)
-        for stage in recipe.stages:
-            self._check_stage(stage)
         seed_random(recipe.seed + 7919 * processes.rank)
         state = self._begin_or_resume(resume)
+        if processes.is_main:
+            check.write(out)
         self.bests: dict[str, BestWeights] = {}
         self.optimiser_state: Any = None
         if state is not None:
@@ -116,6 +125,21 @@ class TrainingRun:
         self.tracker = Tracker(out, state["lines"] if state else 0) if processes.is_main else None
         if self.tracker is not None and self.tracker.missing:
             say(self.tracker.missing)
+
+    def _divide(self, train: Protocol, dev: Protocol) -> list[Division]:
+        experts, seed = list(self.recipe.detector.experts), self.recipe.seed
+        return [stage.divide(experts, train, dev, seed) for stage in self.recipe.stages]
+
+    def _leave_out_bad_files(
+        self, train: Protocol, dev: Protocol, check: FileCheck, on_bad_file: OnBadFile, resume: bool
+    ) -> None:
+        if resume:
+            check.remember(self.out)
+        (self.train, bad_train), (self.dev, bad_dev) = (check.usable(part, on_bad_file) for part in (train, dev))
+        self.skipped = [*bad_train, *bad_dev]
+        if self.skipped:
+            refuse_eval(self.train, self.dev)
+            self.divisions = self._divide(self.train, self.dev)
 
     def _check_stage(self, stage: Stage) -> None:
         """What would end the run at the stage's beginning, perhaps hours later, ends it now."""

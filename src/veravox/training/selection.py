@@ -94,7 +94,7 @@ class DevSet:
 
     Args:
         dev: labelled trials.
-        policy: which windows of them are judged.
+        policy: which windows of them are scored.
         progress: shows trials.
     """
 

@@ -1,4 +1,4 @@
-"""What the gates chose: weights by domain, attack, codec, language and along an utterance, and what they gain."""
+"""Gate weights by domain, attack, codec, language and over an utterance, and what gating gains."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class GateReport:
         return {"schema": 1, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
 
     def remarks(self) -> list[str]:
-        """Who is heard where, and what that expert can hear, in sentences."""
+        """A sentence per domain: which expert dominates, and what it responds to."""
         said = [f"{self.routing[0].upper()}{self.routing[1:]}."]
         if self.experts_a_window is not None and self.experts_a_window < len(self.names):
             said.append(f"A window has {self.experts_a_window:.2f} of {len(self.names)} experts in the mean.")
@@ -99,7 +99,7 @@ def analyse_gate(
     Args:
         checkpoint: with two experts or more.
         protocol: with paths; labels are needed for error figures only.
-        policy: which windows of an utterance are judged.
+        policy: which windows of an utterance are scored.
         columns: of the protocol to gather by; None for those of domain, attack, codec and language that it has.
         workers, batch_size: as for scoring.
         progress: takes the number of trials done.
@@ -205,7 +205,7 @@ class _Figures:
 
 
 def _by(column: str, frame: pl.DataFrame, figures: _Figures) -> list[dict[str, Any]]:
-    """Figures of each value; a value that has spoofed trials only is judged against all bona fide ones."""
+    """Figures of each value; spoofed trials alone are compared with all bona fide ones."""
     values = frame[column].cast(pl.String)
     if column == "attack_id":  # corpora leave the cells of bona fide trials empty
         values = values.zip_with(pl.Series(~figures.bona_fide | values.is_not_null().to_numpy()), pl.Series(["-"]))

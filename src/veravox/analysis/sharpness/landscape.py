@@ -18,10 +18,10 @@ from veravox.analysis.sharpness.weights import (
     length,
     scaled,
     top_eigenvectors,
-    weighted_loss,
 )
 from veravox.errors import ConfigurationError
 from veravox.models.detector import DetectorModel
+from veravox.training.losses import weighted_cross_entropy
 
 Directions = Literal["random", "hessian"]
 HESSIAN_SHARE = 0.1
@@ -64,11 +64,11 @@ def loss_landscape(
     filter-normalised one: they lie in few weights, where the loss rises much faster.
 
     Args:
-        detector: in evaluation mode; its weights end as they were.
+        detector: in evaluation mode; its weights are restored.
         batches: over which the loss is averaged.
         points: along an axis; odd, so that the weights themselves are among them.
         reach: of an axis to either side.
-        progress: told of every point.
+        progress: called after each point.
     Raises:
         ConfigurationError: for an even number of points, or fewer than 3.
     Source:
@@ -84,7 +84,7 @@ def loss_landscape(
 
     def loss() -> Tensor:
         losses = [
-            weighted_loss(detector(batch.windows).logits, batch.targets, class_weights) * size
+            weighted_cross_entropy(detector(batch.windows).logits, batch.targets, class_weights) * size
             for batch, size in zip(batches, sizes, strict=True)
         ]
         return torch.stack(losses).sum() / sum(sizes)

@@ -20,7 +20,6 @@ from veravox.analysis.sharpness.weights import (
     length,
     scaled,
     top_eigenvectors,
-    weighted_loss,
 )
 from veravox.batches import read_windows
 from veravox.errors import ConfigurationError, ProtocolError, suggest
@@ -29,6 +28,7 @@ from veravox.models.checkpoint import Checkpoint
 from veravox.models.detector import DetectorModel
 from veravox.scoring.detector import as_checkpoint, detector_policy
 from veravox.tables import Protocol
+from veravox.training.losses import weighted_cross_entropy
 
 MEASURES = ("one_step", "ascent", "adaptive", "average", "eigenvalue")
 
@@ -102,7 +102,7 @@ class LabelledWindows:
 
 
 class TrialWindows:
-    """The first window of every trial, heard when asked for; files that fail are listed, never scored.
+    """One window of every trial, read on demand; files that cannot be read are listed, never scored.
 
     Args:
         protocol: with `path` and `label`.
@@ -121,7 +121,7 @@ class TrialWindows:
         self.failures: dict[int, str] = {}
 
     def batch(self, indices: Sequence[int]) -> LabelledWindows | None:
-        """The batch of these trials that can be heard; None if there is none."""
+        """The batch of those trials that can be read; None if there is none."""
         windows, targets = [], []
         for index in indices:
             for chunk in read_windows(index, self.paths[index], self.policy, measure=False):
@@ -147,11 +147,13 @@ class TrialWindows:
 def measure_batch(
     detector: DetectorModel, batch: LabelledWindows, settings: Measure, place: int = 0
 ) -> dict[str, Any]:
-    """Loss, logits and every measure of one batch, in evaluation mode; the weights end as they were."""
+    """Loss, logits and every measure of one batch, in evaluation mode; the weights are restored."""
     space = WeightSpace(detector)
 
     def loss() -> Tensor:
-        return weighted_loss(detector(batch.windows).logits, batch.targets, settings.class_weights or (1.0, 1.0))
+        return weighted_cross_entropy(
+            detector(batch.windows).logits, batch.targets, settings.class_weights or (1.0, 1.0)
+        )
 
     with torch.no_grad():
         logits = detector(batch.windows).logits.double().cpu().numpy()
@@ -240,9 +242,9 @@ def measure_sharpness(
         drift: a column whose values are added one by one, the most frequent first.
         policy: which window of each trial, `first` or `middle`.
         model: name of the detector in the table.
-        progress: told of every batch.
+        progress: called after each batch.
     Raises:
-        ProtocolError: if a column or label is missing, or no file of a condition can be heard.
+        ProtocolError: if a column or label is missing, or no file of a condition can be read.
     """
     checkpoint = as_checkpoint(detector)
     settings = (settings or Measure()).with_weights_of(checkpoint)
@@ -294,7 +296,7 @@ def _condition(
             bona_fide.append(batch.targets.cpu().numpy() > 0.5)
         progress(1)
     if not found:
-        raise ProtocolError(f"{trials.protocol.name}: no trial of {where['condition']!r} could be heard")
+        raise ProtocolError(f"{trials.protocol.name}: no trial of {where['condition']!r} could be read")
     sizes = np.array([item["size"] for item in found], dtype=float)
     logits, labels = np.concatenate([item["logits"] for item in found]), np.concatenate(bona_fide)
     both = bool(labels.any() and not labels.all())

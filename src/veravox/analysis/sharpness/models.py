@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from veravox.errors import ConfigurationError
 from veravox.models.checkpoint import CHECKPOINT_NAME
 from veravox.scoring import load_detector
 from veravox.tables import Protocol
+from veravox.training.track import Progress, no_progress
 
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 TABLES = (".json", ".parquet")
 KINDS = tuple((directions, dimensions) for directions in ("random", "hessian") for dimensions in (1, 2))
 
@@ -103,8 +102,7 @@ def measure_models(
         for full in detailed.values()
     )
     tables = []
-    shown = progress or _silent
-    with shown(f"sharpness of {_counted(measured)}, batches", total) as advance:
+    with (progress or no_progress)(f"sharpness of {_counted(measured)}, batches", total) as advance:
         for source, name in names.items():
             if source in measured:
                 checkpoint = load_detector(source, device)
@@ -138,7 +136,7 @@ def draw_landscapes(
     settings = settings or Measure()
     found = []
     total = len(names) * sum(points**dimensions for _, dimensions in KINDS)
-    with (progress or _silent)(f"landscapes of {_counted(list(names))}, points", total) as advance:
+    with (progress or no_progress)(f"landscapes of {_counted(list(names))}, points", total) as advance:
         for source, name in names.items():
             checkpoint = load_detector(source, device)
             weights = settings.with_weights_of(checkpoint).class_weights or (1.0, 1.0)
@@ -165,10 +163,6 @@ def draw_landscapes(
 
 def _counted(sources: Sequence[str]) -> str:
     return sources[0] if len(sources) == 1 else f"{len(sources)} models"
-
-
-def _silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-    return nullcontext(lambda steps: None)
 
 
 __all__ = ["ModelSources", "draw_landscapes", "find_models", "is_table", "measure_models"]

@@ -51,7 +51,7 @@ class SharpnessTable:
 
     Args:
         frame: the columns of `COLUMNS`.
-        failures: protocol, utterance_id, path, error of every file that could not be heard.
+        failures: protocol, utterance_id, path, error of every file that could not be read.
     """
 
     frame: pl.DataFrame

@@ -8,23 +8,10 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from veravox.errors import ConfigurationError
 
 Vector = list[Tensor]
-
-
-def weighted_loss(logits: Tensor, targets: Tensor, class_weights: tuple[float, float] = (1.0, 1.0)) -> Tensor:
-    """Cross-entropy of a batch, weighted by class and divided by the sum of the weights.
-
-    Args:
-        logits, targets: (B,); targets are 1 for bona fide.
-        class_weights: of spoof and of bona fide.
-    """
-    weights = torch.where(targets > 0.5, class_weights[1], class_weights[0])
-    losses = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
-    return (weights * losses).sum() / weights.sum()
 
 
 class WeightSpace:
