@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet
+
 if TYPE_CHECKING:
     from veravox.analysis.sharpness.table import SharpnessTable
     from veravox.tables import Protocol
@@ -26,14 +28,16 @@ def command(
     steps: Annotated[int, typer.Option(help="Steps of the ascent.", min=1)] = 5,
     draws: Annotated[int, typer.Option(help="Gaussian draws of the average.", min=1)] = 4,
     batch_size: Annotated[int, typer.Option(help="m of m-sharpness.", min=1)] = 32,
-    max_batches: Annotated[int, typer.Option(help="Batches a condition, drawn by the seed; 0: all.", min=0)] = 0,
+    max_batches: Annotated[
+        int, typer.Option(help="Batches per condition, drawn by the seed; 0 for all.", min=0)
+    ] = 0,
     class_weights: Annotated[
         str | None, typer.Option(help="SPOOF,BONAFIDE weights in the loss [those each model was trained with].")
     ] = None,
     policy: Annotated[str, typer.Option(help="Which window of a trial: first or middle.")] = "first",
     landscape: Annotated[bool, typer.Option("--landscape", help="Plot the loss around the weights.")] = False,
     points: Annotated[int, typer.Option(help="Points along a landscape's axis; odd.")] = 15,
-    reach: Annotated[float, typer.Option(help="How far a landscape reaches to either side.")] = 1.0,
+    reach: Annotated[float, typer.Option(help="Reach of a landscape to either side.")] = 1.0,
     beside: Annotated[
         list[str] | None, typer.Option(help="Another model, measured and plotted on the same scale. Repeatable.")
     ] = None,
@@ -43,12 +47,12 @@ def command(
             help="Checkpoint, run, folder of runs with their seeds, or an earlier .json / .parquet. Repeatable."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of batches, draws, directions, intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for batches, draws, directions and intervals.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The table as .parquet, .json or .csv.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for a page with PNGs, Parquet and JSON.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """How sharp the loss is around a detector's weights, per protocol and condition."""
     from veravox.analysis.sharpness.measure import Measure

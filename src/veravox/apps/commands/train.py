@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from veravox.apps.arguments import Json, Quiet, name_and_value
+
 if TYPE_CHECKING:
     from veravox.tables import Protocol
     from veravox.training.recipe import Recipe
@@ -54,8 +56,8 @@ def command(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Number of threads of the model [torch's choice].")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the dev figures as JSON.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Train a recipe: fit on train, select on dev; eval trials are rejected.
 
@@ -176,9 +178,7 @@ def gather(data: list[str]) -> tuple[Protocol, Protocol]:
 
     parts: dict[str, list[pl.DataFrame]] = {"train": [], "dev": []}
     for item in data:
-        name, equals, path = item.partition("=")
-        if not equals or not path:
-            raise ConfigurationError(f"--data {item!r}: write NAME=PROTOCOL")
+        name, path = name_and_value(item, "--data", "NAME=PROTOCOL")
         protocol = read_protocol(path)
         protocol.require("path", "label")
         frame = protocol.frame.with_columns(pl.Series("path", protocol.audio_paths(), dtype=pl.String))
