@@ -42,7 +42,7 @@ def test_every_command_of_the_page_runs(page, clips, capsys):
         assert end.value.code == 0, f"{command}: {capsys.readouterr().err}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/scoring.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/scoring.md", "docs/training.md"])
 def test_every_python_block_of_the_page_runs(page, clips):
     for block in blocks(page, "python"):
         exec(compile(block, page, "exec"), {})
