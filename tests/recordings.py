@@ -47,7 +47,7 @@ def encode(
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write a waveform (samples, channels) with an encoder of FFmpeg, with moving pictures if asked."""
-    layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[waveform.shape[1]]
+    layout = {1: "mono", 2: "stereo", 6: "5.1", 7: "6.1", 8: "7.1"}[waveform.shape[1]]
     with av.open(str(path), "w", format=container, container_options=options) as out:
         stream = out.add_stream(codec, rate=sample_rate_hz, layout=layout)
         if "flac" not in codec and "pcm" not in codec:
@@ -62,8 +62,8 @@ def encode(
         size = stream.codec_context.frame_size or 4096
         resampler = av.AudioResampler(stream.codec_context.format, layout, sample_rate_hz, frame_size=size)
         for start in range(0, len(waveform), 1 << 16):
-            part = np.ascontiguousarray(waveform[start : start + (1 << 16)].T)
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+            part = np.ascontiguousarray(waveform[start : start + (1 << 16)])
+            frame = av.AudioFrame.from_ndarray(part.reshape(1, -1), format="flt", layout=layout)
             frame.sample_rate, frame.pts = sample_rate_hz, start
             for piece in resampler.resample(frame):
                 out.mux(stream.encode(piece))

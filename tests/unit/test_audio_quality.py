@@ -141,3 +141,14 @@ def test_another_rate_measures_alike():
     one, other = (measure(speech_like(3.0, rate)[:, 0], rate) for rate in (16000, 8000))
     assert other.speech_s == pytest.approx(one.speech_s, abs=0.2)
     assert other.bandwidth_hz <= 4000
+
+
+def test_an_offset_is_not_taken_for_clipping(clips):
+    for _, clip in clips[:4]:
+        quiet = 0.5 * clip / np.abs(clip).max()
+        meters = [QualityMeter(), QualityMeter()]
+        for meter, offset in zip(meters, (0.0, 0.2), strict=True):
+            meter.update(quiet + np.float32(offset))
+        plain, moved = (meter.result() for meter in meters)
+        assert moved.dc_offset == pytest.approx(0.2, abs=0.01)
+        assert moved.clipped_share == pytest.approx(plain.clipped_share, abs=0.002)

@@ -13,6 +13,25 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")]
 
 
+def _set_limits(values: list[str] | None) -> list[str] | None:
+    if values:
+        from veravox.audio import Limits, set_limits
+
+        set_limits(Limits.parse(",".join(values)))
+    return values
+
+
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=NUMBER",
+        callback=_set_limits,
+        help="Limit of decoding one file: sound_s, decode_s (processor time) or memory_mb; repeatable.",
+    ),
+]
+
+
 def name_and_value(text: str, option: str, form: str = "NAME=VALUE") -> tuple[str, str]:
     """The two sides of `NAME=VALUE`.
 

@@ -107,7 +107,8 @@ class AudioStream:
 
     def _native(self, reader: Reader) -> Iterator[np.ndarray]:
         """Blocks (samples, channels) at the native rate, as long as they stay within the limits."""
-        done, most = 0, self._limits.sound_s * self.info.sample_rate_hz
+        is_part = self._end is not None and self._end - self._start <= self._limits.sound_s * self.sample_rate_hz
+        done, most = 0, math.inf if is_part else self._limits.sound_s * self.info.sample_rate_hz
         stated_s = 0.0 if isinstance(reader, WavReader) else self.info.duration_s or 0.0
         if self._end is None and stated_s > self._limits.sound_s:
             raise AudioError(f"{self.path!r} {exceeded('sound_s', self._limits)}")
@@ -161,6 +162,9 @@ class AudioStream:
         """
         assert self._reader is not None
         from_hz, to_hz = self.info.sample_rate_hz, self.sample_rate_hz
+        exact = self.info.container in ("flac", "wav", "w64")
+        if exact and self._start >= to_hz * (math.inf if self.info.duration_s is None else self.info.duration_s):
+            raise self._ends_before()
         common = math.gcd(from_hz, to_hz)
         margin = 0 if from_hz == to_hz else round(MARGIN_S * to_hz)
         steps = max(0, self._start - margin) * common // to_hz
@@ -205,9 +209,12 @@ class AudioStream:
         if count:
             yield _joined(pending)
         if not total and self._start:
-            raise AudioError(f"{self.path!r} ends before {self._start / self.sample_rate_hz:.3f} s")
+            raise self._ends_before()
         if not total:
             raise AudioError(f"{self.path!r} is too short to hold one sample at {self.sample_rate_hz} Hz")
+
+    def _ends_before(self) -> AudioError:
+        return AudioError(f"{self.path!r} ends before {self._start / self.sample_rate_hz:.3f} s")
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self

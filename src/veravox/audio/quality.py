@@ -21,6 +21,7 @@ SILENT_PEAK = 2.0**-16  # half a step of 16-bit PCM
 LEVEL_BINS = 161  # one per dB, -160 to 0 dBFS
 AMPLITUDE_BINS = 16384
 MIN_SNR_FRAMES = 10
+MIN_OFFSET = 0.005  # a mean under it is taken for 0
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Quality:
         snr_db: active power over the power of the quietest tenth of the frames, which it contains; low also
             for speech without pauses. None where the quietest frames are under -96 dBFS, and under 0.32 s.
         clipped_share: share of samples in a flat top: the excess of samples near the largest amplitudes over
-            what a falling distribution would hold there. A pure tone counts as clipped.
+            what a falling distribution would hold there, on either side of the mean. A pure tone counts as clipped.
         dc_offset: mean of all samples, full scale is 1.
         peak_dbfs: largest magnitude; minus infinity for silence.
         active_level_dbfs: as `level.active_level`; minus infinity for silence.
@@ -162,8 +163,13 @@ class QualityMeter:
         return float(self._hz[np.flatnonzero(wanted)[-1]]) if wanted.any() else 0.0
 
     def _clipped_share(self) -> float:
-        clipped = sum(_flat_top(side) for side in self._amplitudes)
-        return clipped / max(1, self._samples)
+        """Measured about the mean: an offset moves both sides and clips neither."""
+        counts = np.concatenate([self._amplitudes[0, :0:-1], self._amplitudes[1]])  # ascending
+        mean = self._sum / max(1, self._samples)
+        centre = AMPLITUDE_BINS - 1 + (round(mean * AMPLITUDE_BINS) if abs(mean) >= MIN_OFFSET else 0)
+        centre = int(np.clip(centre, 0, len(counts)))
+        below = np.concatenate([[0], counts[:centre][::-1]])
+        return (_flat_top(counts[centre:]) + _flat_top(below)) / max(1, self._samples)
 
 
 def _level_db(powers: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from veravox.apps.arguments import Json, Quiet
+from veravox.apps.arguments import Json, Limit, Quiet
 
 if TYPE_CHECKING:
     from veravox.corpora.checking.findings import Report
@@ -26,6 +26,7 @@ def command(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
     short_s: Annotated[float, typer.Option("--short-s", help="Shorter recordings are remarked on.")] = 0.5,
     as_json: Json = False,
+    limit: Limit = None,
     quiet: Quiet = False,
 ) -> None:
     """Schema, duplicates, label balance, leaks between sets, and recordings that will not do.

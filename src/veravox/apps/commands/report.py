@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from veravox.apps.arguments import Json, Quiet
+from veravox.apps.arguments import Json, Limit, Quiet
 
 
 def command(
@@ -19,6 +19,7 @@ def command(
     hop_s: Annotated[float | None, typer.Option(help="Seconds between sliding windows [a whole window].")] = None,
     prior: Annotated[float | None, typer.Option(help="Prior of spoof for P(spoof).")] = None,
     as_json: Json = False,
+    limit: Limit = None,
     quiet: Quiet = False,
 ) -> None:
     """One recording, one page to file: verdict, thresholds, timeline, experts, quality, hashes."""

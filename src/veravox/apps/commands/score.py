@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from veravox.apps.arguments import Limit
+
 if TYPE_CHECKING:
     from veravox.models.checkpoint import Checkpoint
     from veravox.scoring.verdict import Verdict
@@ -41,6 +43,7 @@ def command(
     shard: Annotated[str, typer.Option(metavar="I/N", help="Score part I of N; needs --out.")] = "1/1",
     null: Annotated[bool, typer.Option("-0", help="The list on stdin is separated by null bytes.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model [torch's choice].")] = None,
+    limit: Limit = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
 ) -> None:
     """Score recordings: verdict, calibrated score, weights of the experts.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from veravox.apps.arguments import Json, Quiet, name_and_value
+from veravox.apps.arguments import Json, Limit, Quiet, name_and_value
 
 if TYPE_CHECKING:
     from veravox.tables import Protocol
@@ -56,6 +56,7 @@ def command(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Number of threads of the model [torch's choice].")
     ] = None,
+    limit: Limit = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
