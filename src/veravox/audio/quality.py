@@ -39,7 +39,7 @@ class Quality:
         snr_db: active power over the power of the quietest tenth of the frames, which it contains; low also
             for speech without pauses. None where the quietest frames are under -96 dBFS, and under 0.32 s.
         clipped_share: share of samples in a flat top: the excess of samples near the largest amplitudes over
-            what a falling distribution would hold there, on either side of the mean. A pure tone counts as clipped.
+            what a falling distribution would hold there, about the mean. A pure tone counts as clipped.
         dc_offset: mean of all samples, full scale is 1.
         peak_dbfs: largest magnitude; minus infinity for silence.
         active_level_dbfs: as `level.active_level`; minus infinity for silence.
