@@ -7,6 +7,7 @@ from veravox.corpora.reading.assemble import PathLike
 from veravox.corpora.reading.asvspoof import read_2019
 from veravox.corpora.reading.layout import Layout, Marker
 from veravox.corpora.reading.outcome import Reading
+from veravox.tables.keys import KEY_COLUMNS
 
 LAYOUT = Layout(
     "the folder LA, with ASVspoof2019_LA_cm_protocols/ and ASVspoof2019_LA_{train,dev,eval}/flac/",
@@ -65,5 +66,4 @@ def read(root: PathLike, split: str | None = None) -> Reading:
     Source:
         Wang et al., ASVspoof 2019: a large-scale public database, Computer Speech & Language 2020.
     """
-    columns = ("speaker_id", "utterance_id", "_", "attack_id", "label")
-    return read_2019("asvspoof2019_la", "LA", columns, LAYOUT, root, split)
+    return read_2019("asvspoof2019_la", "LA", KEY_COLUMNS["asvspoof2019_la"], LAYOUT, root, split)

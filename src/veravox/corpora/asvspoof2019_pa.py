@@ -7,6 +7,7 @@ from veravox.corpora.reading.assemble import PathLike
 from veravox.corpora.reading.asvspoof import read_2019
 from veravox.corpora.reading.layout import Layout, Marker
 from veravox.corpora.reading.outcome import Reading
+from veravox.tables.keys import KEY_COLUMNS
 
 LAYOUT = Layout(
     "the folder PA, with ASVspoof2019_PA_cm_protocols/ and ASVspoof2019_PA_{train,dev,eval}/flac/",
@@ -53,5 +54,4 @@ def read(root: PathLike, split: str | None = None) -> Reading:
     Source:
         Wang et al., ASVspoof 2019: a large-scale public database, Computer Speech & Language 2020.
     """
-    columns = ("speaker_id", "utterance_id", "environment_id", "attack_id", "label")
-    return read_2019("asvspoof2019_pa", "PA", columns, LAYOUT, root, split)
+    return read_2019("asvspoof2019_pa", "PA", KEY_COLUMNS["asvspoof2019_pa"], LAYOUT, root, split)

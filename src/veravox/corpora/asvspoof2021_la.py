@@ -7,6 +7,7 @@ from veravox.corpora.reading.assemble import PathLike
 from veravox.corpora.reading.asvspoof import read_2021
 from veravox.corpora.reading.layout import Layout, Marker
 from veravox.corpora.reading.outcome import Reading
+from veravox.tables.keys import KEY_COLUMNS
 
 LAYOUT = Layout(
     "a folder with ASVspoof2021_LA_eval/flac/ and, unpacked beside it, keys/LA/CM/trial_metadata.txt",
@@ -55,7 +56,4 @@ def read(root: PathLike, split: str | None = None, phase: str = "eval") -> Readi
     Source:
         Liu et al., ASVspoof 2021: towards spoofed and deepfake speech detection in the wild, TASLP 2023.
     """
-    columns = (
-        "speaker_id", "utterance_id", "codec", "transmission", "attack_id", "label", "trim", "phase",
-    )  # fmt: skip
-    return read_2021("asvspoof2021_la", "LA", columns, LAYOUT, root, split, phase)
+    return read_2021("asvspoof2021_la", "LA", KEY_COLUMNS["asvspoof2021_la"], LAYOUT, root, split, phase)

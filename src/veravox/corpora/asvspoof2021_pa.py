@@ -7,6 +7,7 @@ from veravox.corpora.reading.assemble import PathLike
 from veravox.corpora.reading.asvspoof import read_2021
 from veravox.corpora.reading.layout import Layout, Marker
 from veravox.corpora.reading.outcome import Reading
+from veravox.tables.keys import KEY_COLUMNS
 
 LAYOUT = Layout(
     "a folder with ASVspoof2021_PA_eval/flac/ (or its parts, each in a folder) and keys/PA/CM/trial_metadata.txt",
@@ -55,8 +56,4 @@ def read(root: PathLike, split: str | None = None, phase: str = "eval") -> Readi
     Source:
         Liu et al., ASVspoof 2021: towards spoofed and deepfake speech detection in the wild, TASLP 2023.
     """
-    columns = (
-        "speaker_id", "utterance_id", "room", "microphone", "talker_distance", "attacker_room",
-        "attacker_microphone", "loudspeaker", "attacker_distance", "label", "trim", "phase",
-    )  # fmt: skip
-    return read_2021("asvspoof2021_pa", "PA", columns, LAYOUT, root, split, phase)
+    return read_2021("asvspoof2021_pa", "PA", KEY_COLUMNS["asvspoof2021_pa"], LAYOUT, root, split, phase)

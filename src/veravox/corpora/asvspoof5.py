@@ -11,6 +11,7 @@ from veravox.corpora.reading.listing import first_match
 from veravox.corpora.reading.outcome import Reading
 from veravox.corpora.reading.rows import blank_to_null, read_fields, with_labels
 from veravox.errors import CorpusError
+from veravox.tables.keys import KEY_COLUMNS
 
 LAYOUT = Layout(
     "a folder with ASVspoof5.{train,dev.track_1,eval.track_1}.tsv (or in ASVspoof5_protocols/) and "
@@ -29,11 +30,6 @@ KEYS = {
     "dev": ("ASVspoof5.dev.track_1.tsv", "flac_D"),
     "eval": ("ASVspoof5.eval.track_1.tsv", "flac_E_eval"),
 }
-COLUMNS = (
-    "speaker_id", "utterance_id", "gender", "codec", "codec_quality", "codec_seed", "attack_tag", "attack_id",
-    "label", "_",
-)  # fmt: skip
-
 EXAMPLE = Example(
     files={
         "ASVspoof5.train.tsv": (
@@ -78,7 +74,7 @@ def read(root: PathLike, split: str | None = None) -> Reading:
             raise CorpusError(f"the key file {name!r} is missing below {str(folder)!r}")
         if key is None or wanted not in (None, part):
             continue
-        rows = with_labels(read_fields(key, COLUMNS), key)
+        rows = with_labels(read_fields(key, KEY_COLUMNS["asvspoof5"]), key)
         file = pl.lit(f"{audio}/") + pl.col("utterance_id")
         parts.append(rows.with_columns(file.alias("file"), pl.lit(part).alias("split")))
     trials = blank_to_null(pl.concat(parts), "codec", "codec_quality", "attack_tag", "attack_id")

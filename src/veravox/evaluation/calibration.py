@@ -119,7 +119,7 @@ def fit_affine(bona_fide: ArrayLike, spoof: ArrayLike, prior: float = 0.5) -> tu
     if not 0 < prior < 1:
         raise EvaluationError(f"the prior of spoof must lie between 0 and 1; got {prior}")
     first, second = finite_scores(bona_fide, "bona fide"), finite_scores(spoof, "spoof")
-    centre, spread = _centre_and_spread(first, second)
+    centre, spread = centre_and_spread(first, second)
     apart = first.min() >= second.max()  # one score in common leaves the best scale infinite too
     doubt = (1 / (first.size + 2), 1 / (second.size + 2)) if apart else (0.0, 0.0)
     standard = [((scores - centre) / spread)[:, None] for scores in (first, second)]
@@ -133,10 +133,16 @@ def fit_affine(bona_fide: ArrayLike, spoof: ArrayLike, prior: float = 0.5) -> tu
     return scale, float(found[1] - scale * centre)
 
 
-def _centre_and_spread(first: Floats, second: Floats) -> tuple[float, float]:
-    centre = float(first.mean() + second.mean()) / 2
-    spread = float(np.sqrt((np.square(first - centre).mean() + np.square(second - centre).mean()) / 2))
-    return centre, spread or 1.0
+def centre_and_spread(first: Floats, second: Floats) -> tuple[Floats, Floats]:
+    """What standardises the scores of each system, both classes weighing alike: shape (systems,), or () of one.
+
+    Args:
+        first: scores of one class, shape (trials, systems) or (trials,).
+        second: the same for the other class.
+    """
+    centre = (first.mean(axis=0) + second.mean(axis=0)) / 2
+    spread = np.sqrt((np.square(first - centre).mean(axis=0) + np.square(second - centre).mean(axis=0)) / 2)
+    return centre, np.where(spread > 0, spread, 1.0)
 
 
 def thresholds_by_rule(

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from veravox.errors import EvaluationError, first_few
-from veravox.evaluation.calibration import check_disjoint, fit_logistic, folds_of, sketch_of
+from veravox.evaluation.calibration import centre_and_spread, check_disjoint, fit_logistic, folds_of, sketch_of
 from veravox.evaluation.metrics.rates import Floats
 from veravox.files import write_json
 from veravox.tables import BONA_FIDE, Protocol, Scores
@@ -105,9 +105,7 @@ def _fit(matrix: Floats, is_bona_fide: NDArray[np.bool_], prior: float) -> tuple
     if is_bona_fide.all() or not is_bona_fide.any():
         raise EvaluationError("a fusion needs both bona fide and spoofed trials")
     first, second = matrix[is_bona_fide], matrix[~is_bona_fide]
-    centre = (first.mean(axis=0) + second.mean(axis=0)) / 2
-    spread = np.sqrt((np.square(first - centre).mean(axis=0) + np.square(second - centre).mean(axis=0)) / 2)
-    spread = np.where(spread > 0, spread, 1.0)
+    centre, spread = centre_and_spread(first, second)
     standard = (first - centre) / spread, (second - centre) / spread
     found = fit_logistic(*standard, prior)
     if (standard[0] @ found[:-1]).min() >= (standard[1] @ found[:-1]).max():

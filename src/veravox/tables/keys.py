@@ -15,51 +15,36 @@ from veravox.tables.text_rows import read_rows
 ID_NAMES = ("utterance_id", "utt_id", "utt", "file", "filename", "file_name", "id", "trial", "trial_id", "name")
 LABEL_NAMES = ("label", "key", "cm-label", "cm_label")
 
-# Columns of the published keys: {number of columns: (name of the release, meaning of each column)}.
+KEY_COLUMNS: dict[str, tuple[str, ...]] = {
+    "asvspoof2019_la": ("speaker_id", "utterance_id", "_", "attack_id", "label"),
+    "asvspoof2019_pa": ("speaker_id", "utterance_id", "environment_id", "attack_id", "label"),
+    "asvspoof2021_la": (
+        "speaker_id", "utterance_id", "codec", "transmission", "attack_id", "label", "trim", "phase",
+    ),
+    "asvspoof2021_df": (
+        "speaker_id", "utterance_id", "codec", "source_id", "attack_id", "label", "trim", "phase", "vocoder",
+    ),
+    "asvspoof2021_pa": (
+        "speaker_id", "utterance_id", "room", "microphone", "talker_distance", "attacker_room",
+        "attacker_microphone", "loudspeaker", "attacker_distance", "label", "trim", "phase",
+    ),
+    "asvspoof5": (
+        "speaker_id", "utterance_id", "gender", "codec", "codec_quality", "codec_seed", "attack_tag", "attack_id",
+        "label", "_",
+    ),
+}  # fmt: skip
+"""Columns of the keys of each release, which have no line of names; those that begin with `_` hold nothing."""
+
 KEY_LAYOUTS: dict[int, tuple[str, tuple[str, ...]]] = {
     2: ("id and label", ("utterance_id", "label")),
-    5: ("ASVspoof 2019", ("speaker_id", "utterance_id", "environment", "attack_id", "label")),
-    8: (
-        "ASVspoof 2021 LA",
-        ("speaker_id", "utterance_id", "codec", "transmission", "attack_id", "label", "trim", "split"),
-    ),
-    10: (
-        "ASVspoof 5",
-        (
-            "speaker_id",
-            "utterance_id",
-            "gender",
-            "codec",
-            "codec_quality",
-            "codec_seed",
-            "attack_tag",
-            "attack_id",
-            "label",
-            "unused",
-        ),
-    ),
-    12: (
-        "ASVspoof 2021 PA",
-        ("speaker_id", "utterance_id", "R", "M", "d", "r", "m", "s", "c", "label", "trim", "split"),
-    ),
-    13: (
-        "ASVspoof 2021 DF",
-        (
-            *(
-                "speaker_id",
-                "utterance_id",
-                "codec",
-                "source_id",
-                "attack_id",
-                "label",
-                "trim",
-                "split",
-                "vocoder",
-            ),
-            *("unused_1", "unused_2", "unused_3", "unused_4"),
-        ),
-    ),
+    5: ("ASVspoof 2019", KEY_COLUMNS["asvspoof2019_pa"]),
+    8: ("ASVspoof 2021 LA", KEY_COLUMNS["asvspoof2021_la"]),
+    10: ("ASVspoof 5", KEY_COLUMNS["asvspoof5"]),
+    12: ("ASVspoof 2021 PA", KEY_COLUMNS["asvspoof2021_pa"]),
+    13: ("ASVspoof 2021 DF", (*KEY_COLUMNS["asvspoof2021_df"], "_1", "_2", "_3", "_4")),
 }
+"""By the number of columns: name of the release, and its columns."""
+
 AUDIO_ENDING = r"\.(wav|flac|mp3|m4a|ogg|opus|aac|webm)$"
 
 
@@ -92,6 +77,7 @@ def read_key(path: str | os.PathLike[str]) -> Protocol:
             f"{str(path)!r} has {frame.width} columns as {name} has, but column {columns.index('label') + 1} "
             "does not hold labels; write a CSV with the columns utterance_id and label"
         )
+    frame = frame.select(pl.exclude("^_.*$")).rename({"phase": "split"}, strict=False)
     return Protocol(_without_dashes(frame), name=str(path))
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from veravox.apps.arguments import Quiet, names_and_values
+
+if TYPE_CHECKING:
+    from veravox.evaluation import Grid, Run
+    from veravox.tables import Protocol
 
 
 def command(
@@ -55,7 +59,7 @@ def command(
     """The papers' tables: systems in rows, datasets in columns, seeds as mean and deviation, best bold."""
     from veravox.apps import show
     from veravox.errors import EvaluationError
-    from veravox.evaluation import Run, accuracy_grid, collect, pools_from_text, read_key, results_grid
+    from veravox.evaluation import Run, collect, pools_from_text, read_key, results_grid
     from veravox.evaluation.tables.grid import FORMS, form_of
     from veravox.files import write_text
 
@@ -69,21 +73,9 @@ def command(
     if style != "terminal" and style not in FORMS:
         raise EvaluationError(f"unknown format {style!r}; use terminal, {', '.join(FORMS)}")
     targets = [(path, form_of(path)) for path in out or []]
+    reading: dict[str, Any] = {"where": where or [], "polarity": polarity, "score_column": score_column}
     if by:
-        if len(protocols) != 1 or at is None:
-            raise EvaluationError("a table of accuracies is of one dataset at a stated operating point: give --at")
-        protocol = next(iter(protocols.values()))
-        grid = accuracy_grid(
-            parsed,
-            protocol,
-            by,
-            at,
-            where or [],
-            polarity,
-            score_column,
-            digits=3 if digits is None else digits,
-            metrics=metric or [],
-        )
+        grid = _accuracies(parsed, protocols, by, at, metric or [], 3 if digits is None else digits, **reading)
     else:
         results = collect(
             parsed,
@@ -92,9 +84,7 @@ def command(
             pools_from_text(pool or []),
             pooled,
             [at] if at else [],
-            where or [],
-            polarity,
-            score_column,
+            **reading,
         )
         for warning in results.warnings:
             show.warn(warning)
@@ -106,3 +96,22 @@ def command(
         show.print_table(grid.columns, grid.texts(), grid.caption)
     else:
         typer.echo(grid.written(style), nl=False)
+
+
+def _accuracies(
+    runs: list[Run],
+    protocols: dict[str, Protocol],
+    by: list[str],
+    at: str | None,
+    metrics: list[str],
+    digits: int,
+    **reading: Any,
+) -> Grid:
+    """The table of accuracies by columns, which is of one dataset."""
+    from veravox.errors import EvaluationError
+    from veravox.evaluation import accuracy_grid
+
+    if len(protocols) != 1 or at is None:
+        raise EvaluationError("a table of accuracies is of one dataset at a stated operating point: give --at")
+    (protocol,) = protocols.values()
+    return accuracy_grid(runs, protocol, by, at, digits=digits, metrics=metrics, **reading)

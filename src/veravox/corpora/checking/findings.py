@@ -29,7 +29,6 @@ KINDS: dict[str, str] = {
 """Every kind of finding. Those of `REMARKS` do not make a check fail."""
 
 REMARKS = frozenset({"short", "near-copy", "one-sided", "balance", "unknown"})
-LEAKS = frozenset({"audio", "near-duplicate", "utterance", "pair", "speaker", "text", "source", "generator"})
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from veravox.evaluation.estimates import Trials
 from veravox.evaluation.evaluator import evaluate
 from veravox.evaluation.groups import restrict
 from veravox.evaluation.metrics.catalogue import DECISION_METRICS, METRICS
+from veravox.evaluation.results import Evaluation
 from veravox.evaluation.tables.grid import Grid, GridCell
-from veravox.evaluation.tables.summary import lower_is_better, title_of
+from veravox.evaluation.tables.summary import NOTHING, lower_is_better, title_of
 from veravox.tables import Protocol, Scores
 from veravox.tables.external_scores import read_scores
 
 SCORE_SUFFIXES = (".csv", ".parquet", ".jsonl", ".txt", ".tsv")
 SEED = re.compile(r"[-_. ]?seed[-_. ]?(\d+)$", re.IGNORECASE)
-NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -170,28 +170,39 @@ def collect(
     for run in runs:
         joined = {}
         for dataset in datasets:
-            given = run.scores_of(dataset, protocols, polarity=polarity, score_column=score_column)
-            scores, protocol = restrict(given, protocols[dataset], where)
-            found = evaluate(scores, protocol, metrics=metrics, at=at)
-            results.warnings += [f"{run.path}, {dataset}: {warning}" for warning in found.warnings]
+            raw = run.scores_of(dataset, protocols, polarity=polarity, score_column=score_column)
+            scores, protocol = restrict(raw, protocols[dataset], where)
+            evaluation = evaluate(scores, protocol, metrics=metrics, at=at)
+            results.warnings += [f"{run.path}, {dataset}: {warning}" for warning in evaluation.warnings]
             joined[dataset] = Trials.join(scores, protocol)
             for metric in metrics:
-                results.add(run, dataset, metric, found[metric].value)
+                results.add(run, dataset, metric, evaluation[metric].value)
         for pool, members in named.items():
-            for metric in metrics:
-                last = [results.of(run.system, member, metric, run.variant)[-1] for member in members]
-                results.add(run, pool, metric, float(np.mean(last)))
+            _add_macro(results, run, pool, members)
             if pooled:
-                together = [joined[member] for member in members]
-                found = evaluate(
-                    np.concatenate([trials.scores for trials in together]),
-                    np.concatenate([trials.is_bona_fide for trials in together]),
-                    metrics=metrics,
-                    at=at,
-                )
-                for metric in metrics:
-                    results.add(run, pooled_name(pool), metric, found[metric].value)
+                _add_pooled(results, run, pool, [joined[member] for member in members], at)
     return results
+
+
+def _add_macro(results: Results, run: Run, pool: str, members: Sequence[str]) -> None:
+    """Enter the mean over a pool's datasets, of the run whose values were entered last."""
+    for metric in results.metrics:
+        last = [results.of(run.system, member, metric, run.variant)[-1] for member in members]
+        results.add(run, pool, metric, float(np.mean(last)))
+
+
+def _add_pooled(
+    results: Results, run: Run, pool: str, datasets: Sequence[Trials], at: Sequence[str | float]
+) -> None:
+    """Enter the metrics of a pool's trials taken together."""
+    evaluation = evaluate(
+        np.concatenate([trials.scores for trials in datasets]),
+        np.concatenate([trials.is_bona_fide for trials in datasets]),
+        metrics=results.metrics,
+        at=at,
+    )
+    for metric in results.metrics:
+        results.add(run, pooled_name(pool), metric, evaluation[metric].value)
 
 
 def _members(name: str, members: Sequence[str], datasets: Sequence[str]) -> list[str]:
@@ -260,7 +271,7 @@ def _caption(results: Results) -> str:
     return ". ".join(parts) + "."
 
 
-SIDE_FIGURES = {"bonafide": "tnr", "spoof": "tpr", "": "balanced_accuracy"}
+SIDE_METRICS = {"bonafide": "tnr", "spoof": "tpr", "": "balanced_accuracy"}
 
 
 def accuracy_grid(
@@ -294,32 +305,43 @@ def accuracy_grid(
     """
     further = [name for name in metrics if name != "balanced_accuracy"]
     main = ["balanced_accuracy", "tpr", "tnr"]
-    columns = [title_of(name) for name in main]
-    values: dict[str, dict[str, list[list[float]]]] = {}
+    rows: dict[str, dict[str, list[list[float]]]] = {}
     thresholds: dict[str, list[float]] = {}
+    columns = [title_of(name) for name in main]
     for run in runs:
         if not run.path.is_file():
             raise EvaluationError(f"the run {str(run.path)!r} must be one score file for a table of accuracies")
-        given = read_scores(run.path, polarity, None, score_column)
-        scores, kept = restrict(given, protocol, where)
-        found = evaluate(scores, kept, by=by, at=[at], metrics=[*main, *further])
-        thresholds.setdefault(run.system, []).extend(value for _, value in found.operating_points.values())
-        row = values.setdefault(run.system, {})
-        for name, title in zip(main, columns, strict=False):
-            shown = [name, *further] if name == "balanced_accuracy" else [name]
-            row.setdefault(title, []).append([found[each].value for each in shown])
-        for column, parts in found.groups.items():
-            for part in parts:
-                title = f"{column} {part.name}"
-                columns += [title] if title not in columns else []
-                shown = [SIDE_FIGURES[part.side], *(further if not part.side else [])]
-                row.setdefault(title, []).append([part.estimates[each].value for each in shown])
-    rows = []
-    for system, row in values.items():
-        rows.append([GridCell(system), *(_shares(row.get(title, []), fractions, digits) for title in columns)])
+        raw = read_scores(run.path, polarity, None, score_column)
+        scores, trials = restrict(raw, protocol, where)
+        evaluation = evaluate(scores, trials, by=by, at=[at], metrics=[*main, *further])
+        thresholds.setdefault(run.system, []).extend(value for _, value in evaluation.operating_points.values())
+        cells = _accuracies(evaluation, main, further)
+        columns += [title for title in cells if title not in columns]
+        for title, values in cells.items():
+            rows.setdefault(run.system, {}).setdefault(title, []).append(values)
+    grid = Grid.of(
+        ["system", *columns],
+        [
+            [GridCell(system), *(_shares(row.get(title, []), fractions, digits) for title in columns)]
+            for system, row in rows.items()
+        ],
+        _verdicts(at, thresholds, further),
+    )
     ways = [False, *(lower_is_better(name) for name in further)]
-    grid = Grid.of(["system", *columns], rows, _verdicts(at, thresholds, further))
     return grid.ranked(lambda position: ways[position])
+
+
+def _accuracies(evaluation: Evaluation, main: Sequence[str], further: Sequence[str]) -> dict[str, list[float]]:
+    """Title of each column to its values: over all trials, then group by group."""
+    cells = {}
+    for name in main:
+        shown = [name, *further] if name == "balanced_accuracy" else [name]
+        cells[title_of(name)] = [evaluation[each].value for each in shown]
+    for column, groups in evaluation.groups.items():
+        for group in groups:
+            shown = [SIDE_METRICS[group.side], *(further if not group.side else [])]
+            cells[f"{column} {group.name}"] = [group.estimates[each].value for each in shown]
+    return cells
 
 
 def _verdicts(at: str | float, thresholds: Mapping[str, Sequence[float]], further: Sequence[str]) -> str:
