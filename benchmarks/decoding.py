@@ -80,6 +80,8 @@ def write_files(folder: Path, seconds: float) -> dict[str, Path]:
     stereo = speech_like(seconds, 44100, 2)
     for name, codec, container in (("mp3 44.1 kHz", "libmp3lame", None), ("m4a 44.1 kHz", "aac", "ipod")):
         files[name] = encode(folder / f"{seconds:.0f}.{name.split()[0]}", stereo, codec, container, 44100)
+    opus = folder / f"{seconds:.0f}.opus"
+    files["opus 48 kHz"] = encode(opus, speech_like(seconds, 48000), "libopus", None, 48000)
     return files
 
 

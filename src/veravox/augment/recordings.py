@@ -10,6 +10,7 @@ import numpy as np
 
 from veravox.audio.decode import open_audio, read_audio, resample, to_mono
 from veravox.audio.find import find_audio
+from veravox.audio.wav import is_wav
 from veravox.errors import AudioError, ConfigurationError
 
 
@@ -66,7 +67,7 @@ def read_piece(
 ) -> np.ndarray:
     """A random piece of a recording, float32, shape (samples,); a short one is repeated from a random point.
 
-    Where libsndfile can enter a long file in the middle, only the piece is decoded.
+    Of WAV and FLAC files, only the piece is decoded; no other kind is given to libsndfile.
 
     Raises:
         AudioError: if it cannot be read, or is empty.
@@ -75,6 +76,10 @@ def read_piece(
 
     name = os.fspath(path)
     try:
+        with open(name, "rb") as start:
+            head = start.read(16)
+        if not is_wav(head) and head[:4] != b"fLaC":
+            raise OSError("a kind that is decoded in a process of its own")
         with soundfile.SoundFile(name) as file:
             needed = int(np.ceil(samples * file.samplerate / sample_rate_hz)) + 1
             if file.seekable() and file.frames > needed:
