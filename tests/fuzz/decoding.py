@@ -5,8 +5,8 @@
 The bundled clips are encoded in every kind that FFmpeg can write here. One file in six is cut; the others suffer a
 few flipped, blanked, removed or doubled bytes, cuts, header numbers out of all sense, or junk before or after. A
 fault is an error that is none of ours, a message of several lines, more than 20 s of processor time, a process of
-more than 1 GB, samples that are not finite, or a cut file read as whole where its format can know. The mutation of a
-number and a seed is always the same, so a fault can be made again.
+more than 1 GB, samples that are not finite, or a cut file read as whole where its format can know. The mutation of
+a number and a seed is always the same, so a fault can be made again.
 """
 
 from __future__ import annotations
