@@ -14,8 +14,10 @@ import typer
 from veravox.apps import show
 from veravox.apps.arguments import names_and_values
 from veravox.apps.cli import build, main
-from veravox.apps.commands import models
+from veravox.apps.commands import models, score
 from veravox.errors import ConfigurationError
+from veravox.scoring.verdict import Verdict
+from veravox.tables import Protocol
 
 
 def ended(monkeypatch, error):
@@ -121,3 +123,13 @@ def test_names_with_values_are_read_once_and_refused_twice():
     assert names_and_values(["a=b=c", "d = e"], "--set") == {"a": "b=c", "d": " e"}
     with pytest.raises(ConfigurationError, match="'a' is given twice"):
         names_and_values(["a=1", "a=2"], "--set")
+
+
+def test_where_labels_are_known_the_summary_counts_the_right_verdicts(capsys):
+    labels = {"a": "spoof", "b": "bonafide", "c": "spoof", "d": None}
+    rows = [{"utterance_id": name, "path": name, "label": label} for name, label in labels.items()]
+    shown = score._Shown(Protocol.from_rows(rows), as_json=False, windows=False, quiet=False, table=False)
+    for name, verdict in zip(labels, ("spoof", "spoof", "uncertain", "spoof"), strict=True):
+        shown.add(Verdict(name, name, -1.0, verdict))
+    shown.finish(None)
+    assert capsys.readouterr().err.endswith("verdicts on 2 of 3 labelled files, 1 of them right\n")

@@ -172,8 +172,13 @@ class _Shown:
         self.counts: dict[str, int] = {}
         self.failures: list[str] = []
         self.before = False
+        self.given = self.right = 0
 
     def add(self, verdict: Verdict) -> None:
+        label = self.labels.get(verdict.utterance_id)
+        if label is not None and verdict.verdict in ("bonafide", "spoof"):
+            self.given += 1
+            self.right += verdict.verdict == label
         if verdict.error is not None:
             self.failures.append(verdict.error)
         self.counts[verdict.verdict or "failed"] = self.counts.get(verdict.verdict or "failed", 0) + 1
@@ -225,5 +230,10 @@ class _Shown:
             + (f"; {'finished before, in' if self.before else 'written to'} {out}" if out else ""),
             self.quiet,
         )
+        if self.given:
+            labelled = sum(label is not None for label in self.labels.values())
+            show.say(
+                f"verdicts on {self.given} of {labelled} labelled files, {self.right} of them right", self.quiet
+            )
         if self.failures:
             raise typer.Exit(1)
