@@ -10,7 +10,7 @@ import veravox
 SOURCE = Path(veravox.__file__).parent
 FLOORS = [
     {"errors"},
-    {"files", "lazy"},
+    {"files", "lazy", "worker_pool"},
     {"tables", "registry", "pages"},
     {"audio"},
     {"corpora", "augment", "evaluation", "models"},

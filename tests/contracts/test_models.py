@@ -116,9 +116,9 @@ def test_a_front_end_gives_finite_features_of_one_shape_whoever_its_neighbours_a
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS.names())
-def test_a_front_end_states_what_it_hears(name):
-    assert len(FRONT_ENDS[name].hears.split()) >= 5
-    assert not FRONT_ENDS[name].hears.endswith(".")
+def test_a_front_end_states_what_it_captures(name):
+    assert len(FRONT_ENDS[name].captures.split()) >= 5
+    assert not FRONT_ENDS[name].captures.endswith(".")
 
 
 @pytest.mark.parametrize("name", EXPERTS.names())

@@ -21,11 +21,6 @@ class Splice:
     waveform: np.ndarray
     pieces: tuple[tuple[float, float, str], ...]
 
-    @property
-    def spoofed_s(self) -> float:
-        """Seconds that are spoofed."""
-        return sum(end_s - start_s for start_s, end_s, label in self.pieces if label == SPOOF)
-
     def segments(self, utterance_id: str) -> Segments:
         """The pieces as a table of one utterance."""
         rows = [(utterance_id, *piece) for piece in self.pieces]

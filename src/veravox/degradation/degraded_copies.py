@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import re
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +19,7 @@ from veravox.degradation.suites import suite_operations
 from veravox.errors import AugmentationError, ConfigurationError, VeravoxError
 from veravox.files import whole_file, write_json
 from veravox.tables import Protocol, write_table
+from veravox.worker_pool import spawn_map
 
 ORIGINAL = "original"
 SETTINGS = "degrade.json"
@@ -150,46 +146,13 @@ def _claim(folder: Path, settings: Settings) -> None:
 
 
 def _run(tasks: list[Task], workers: int) -> Iterator[tuple[str, list[dict], list[dict], int]]:
-    """Results of all tasks as they are ready."""
-    if workers <= 1:
-        yield from map(_work, tasks)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, max(1, len(tasks))), mp_context=context, initializer=_prepare_worker)
+    """Results of all tasks, in order."""
     try:
-        waiting: set[Future] = set()
-        for task in tasks:
-            with _deaf_to_interrupts():  # a submission may start a worker, which inherits it
-                waiting.add(pool.submit(_work, task))
-            if len(waiting) >= 4 * workers:
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in finished)
-        yield from (future.result() for future in waiting)
+        yield from spawn_map(_work, tasks, workers)
     except BrokenProcessPool as error:
         raise AugmentationError(
             "a worker process died, perhaps for lack of memory; run again with fewer --workers: nothing is lost"
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C is the parent's to handle: workers that inherit this end quietly, even while they start."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
-def _prepare_worker() -> None:
-    """One thread each."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
 
 
 def _work(task: Task) -> tuple[str, list[dict], list[dict], int]:

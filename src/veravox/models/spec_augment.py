@@ -21,7 +21,7 @@ class SpecAugment(nn.Module):
         time_masks: stretches blanked per item.
         max_time_frames: longest stretch.
         max_time_share: the longest stretch as a share of all frames, where that is shorter.
-        seed: of the generator; see `reseed`.
+        seed: of the generator.
     Source:
         Park et al.: SpecAugment, Interspeech 2019 (without time warping).
     """
@@ -44,10 +44,6 @@ class SpecAugment(nn.Module):
         self.time_masks, self.max_time_frames = time_masks, max_time_frames
         self.max_time_share = max_time_share
         self._generator = torch.Generator().manual_seed(seed)
-
-    def reseed(self, seed: int) -> None:
-        """Start the draws anew, e.g. per epoch, so that a resumed run equals an unbroken one."""
-        self._generator.manual_seed(seed)
 
     @property
     def numbers(self) -> int:

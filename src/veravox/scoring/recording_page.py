@@ -184,9 +184,9 @@ def _experts(checkpoint: Checkpoint, verdict: Verdict) -> pages.Html:
     rows = []
     for name, expert in spec.experts.items():
         front_end = spec.front_ends[expert.front_end]
-        hears = getattr(FRONT_ENDS[front_end.name], "hears", "")
+        captures = getattr(FRONT_ENDS[front_end.name], "captures", "")
         notices = getattr(EXPERTS[expert.spec.name], "inductive_bias", "")
-        words = pages.Cell(f"{front_end.name}: {hears}. {expert.spec.name}: {notices}.", "wrap")
+        words = pages.Cell(f"{front_end.name}: {captures}. {expert.spec.name}: {notices}.", "wrap")
         weight, score = verdict.gate_weights[name], verdict.expert_scores[name]
         rows.append((name, f"{weight:.2f}", "not run" if score is None else f"{score:+.2f}", words))
     note = "The weight is the expert's mean share in this decision; in every window the score is the weighted sum."

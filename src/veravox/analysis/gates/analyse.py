@@ -230,7 +230,7 @@ def _experts(detector: DetectorModel, figures: _Figures) -> dict[str, dict[str, 
             "expert": item.spec.name,
             "front_end": front_end,
             "listens": expert.inductive_bias,
-            "hears": front_end_class.hears,
+            "hears": front_end_class.captures,
             "weight": float(figures.weights[:, index].mean()),
             "eer": figures.eer(figures.expert_logits[:, index], everything),
         }

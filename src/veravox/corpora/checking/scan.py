@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import shutil
-import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +21,7 @@ from veravox.corpora.checking.fingerprint_store import FingerprintStore
 from veravox.errors import AudioError, CorpusError
 from veravox.files import whole_file
 from veravox.tables import Protocol, table_text
+from veravox.worker_pool import spawn_map
 
 CACHE_EVERY_S = 20.0
 CACHE_ROWS = 2048
@@ -192,32 +189,13 @@ def _cores() -> int:
 def _in_parallel(files: Sequence[str], workers: int) -> Iterator[list[Recording]]:
     """Recordings in the order of the files, a batch at a time, with a bounded number of batches under way."""
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
-    if workers == 1 or len(files) < FEW_FILES:
-        for batch in batches:
-            yield [probe_file(file) for file in batch]
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _one_thread)
     try:
-        under_way: deque[Future[list[Recording]]] = deque()
-        for batch in batches:
-            under_way.append(pool.submit(_probe_files, batch))
-            if len(under_way) >= 4 * workers:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+        yield from spawn_map(_probe_files, batches, 1 if len(files) < FEW_FILES else workers)
     except BrokenProcessPool as error:
         raise CorpusError(
             "a scanning process died; run again with one worker to find the file (in a script, start under "
             "if __name__ == '__main__')"
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
-        os.environ[name] = "1"
 
 
 def _probe_files(files: Sequence[str]) -> list[Recording]:

@@ -15,10 +15,10 @@ class FrontEnd(nn.Module, abc.ABC):
     """Turns windows into features. It may be supplied `sample_rate_hz` by the detector.
 
     Attributes:
-        hears: what it can and cannot hear, in one sentence; shown when gate weights are explained.
+        captures: what its features keep and lose, in one sentence; shown when gate weights are explained.
     """
 
-    hears: ClassVar[str]
+    captures: ClassVar[str]
 
     @classmethod
     def example_options(cls, folder: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class LFCC(FrontEnd):
         The LFCC-LCNN baseline of ASVspoof 2021 (code): frame 320, hop 160, FFT 1024, 20 linear filters to 4 kHz.
     """
 
-    hears = "smooth spectral envelope and its speed of change up to 4 kHz; blind above it and to phase"
+    captures = "smooth spectral envelope and its speed of change up to 4 kHz; blind above it and to phase"
     filters: Tensor
     basis: Tensor
 

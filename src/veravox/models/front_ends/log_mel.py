@@ -22,7 +22,7 @@ class LogMel(FrontEnd):
         Settings of the mixture papers: 80 bands, FFT 512, window 400, hop 160, 20-7600 Hz, pre-emphasis 0.97.
     """
 
-    hears = (
+    captures = (
         "coarse spectral envelope over time up to 7.6 kHz; blind to phase, fine harmonics and stationary colour"
     )
     filters: Tensor

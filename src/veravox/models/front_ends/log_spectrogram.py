@@ -13,7 +13,7 @@ from veravox.models.layers.spectrum import PowerSpectrum
 class LogSpectrogram(FrontEnd):
     """Log-power spectrogram, every FFT bin; each bin's mean over time is removed."""
 
-    hears = (
+    captures = (
         "fine structure up to 8 kHz at equal resolution, so artefacts of vocoders at high frequencies; no phase"
     )
 

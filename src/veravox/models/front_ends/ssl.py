@@ -32,7 +32,7 @@ class SelfSupervised(FrontEnd):
         Hu et al., LoRA, ICLR 2022.
     """
 
-    hears = (
+    captures = (
         "phonetic and acoustic detail in context, as learned from much natural speech; "
         "little of what is above 8 kHz or in the noise floor"
     )

@@ -11,7 +11,9 @@ from veravox.models.front_ends import FRONT_ENDS, FrontEnd
 class Waveform(FrontEnd):
     """The windows as they are, shape (B, S)."""
 
-    hears = "everything up to 8 kHz, phase and sample-level artefacts included; nothing is prepared for the expert"
+    captures = (
+        "everything up to 8 kHz, phase and sample-level artefacts included; nothing is prepared for the expert"
+    )
 
     def forward(self, windows: Tensor) -> Tensor:
         return windows

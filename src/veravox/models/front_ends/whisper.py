@@ -34,7 +34,9 @@ class Whisper(FrontEnd):
         Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, ICML 2023.
     """
 
-    hears = "what was said and roughly how, from a log-mel spectrogram; blind to phase and trained to ignore noise"
+    captures = (
+        "what was said and roughly how, from a log-mel spectrogram; blind to phase and trained to ignore noise"
+    )
     filters: Tensor
     window: Tensor
 

@@ -88,7 +88,7 @@ class WhisperBlocks(FrontEnd):
         Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, ICML 2023.
     """
 
-    hears = (
+    captures = (
         "fine spectral and temporal detail of speech as a recogniser's first layers keep it, from a log-mel "
         "spectrogram; blind to phase and to what is above 8 kHz"
     )
