@@ -48,9 +48,9 @@ def drifting(protocol: Protocol, column: str | None) -> Iterator[Condition]:
     parts = [(value, members) for name, value, members in conditions(protocol, [column]) if name == column]
     parts.sort(key=lambda part: (-len(part[1]), part[0]))
     together = np.zeros(0, dtype=int)
-    for place, (value, members) in enumerate(parts):
+    for number, (value, members) in enumerate(parts):
         together = np.union1d(together, members)
-        yield f"drift:{column}", f"{place + 1}: +{value}", together
+        yield f"drift:{column}", f"{number + 1}: +{value}", together
 
 
 def with_both_classes(members: np.ndarray, is_bona_fide: np.ndarray) -> np.ndarray:

@@ -263,12 +263,12 @@ def _nest(keys: Sequence[tuple[Any, ...]], first: int = 0, depth: int = 0) -> Ne
     """Strata by the values of one column after another; `keys` are sorted."""
     if depth == len(keys[0]):
         return first
-    found: list[Nest] = []
+    nests: list[Nest] = []
     for _, members in itertools.groupby(keys, key=lambda key: str(key[depth])):
         group = list(members)
-        found.append(_nest(group, first, depth + 1))
+        nests.append(_nest(group, first, depth + 1))
         first += len(group)
-    return found
+    return nests
 
 
 def _size(nest: Nest, strata: Sequence[np.ndarray]) -> int:
@@ -297,11 +297,11 @@ def _drawn_from(
     if power and depth:
         shares = np.array([_size(part, strata) for part in nest], dtype=np.float64) ** power
         order = rng.choice(len(nest), draws, p=shares / shares.sum())
-    found = np.empty(draws, dtype=np.int64)
+    trials = np.empty(draws, dtype=np.int64)
     for index, part in enumerate(nest):
         own = order == index
-        found[own] = _drawn_from(part, strata, int(own.sum()), rng, power, depth + 1)
-    return found
+        trials[own] = _drawn_from(part, strata, int(own.sum()), rng, power, depth + 1)
+    return trials
 
 
 def _collate(items: list[Window]) -> Batch:

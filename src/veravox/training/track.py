@@ -30,12 +30,12 @@ class Tracker:
 
     def __init__(self, folder: Path, lines: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
-        kept = self.path.read_text(encoding="utf-8").splitlines(keepends=True)[:lines] if lines else []
-        if len(kept) < lines:
+        kept_lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)[:lines] if lines else []
+        if len(kept_lines) < lines:
             raise TrainingError(f"{str(self.path)!r} has fewer lines than the run had; start the run anew")
         self.lines = lines
         self._file = self.path.open("w", encoding="utf-8")
-        self._file.writelines(kept)
+        self._file.writelines(kept_lines)
         self._events: Any = None
         self.missing = ""
         try:
@@ -53,13 +53,13 @@ class Tracker:
         os.fsync(self._file.fileno())
         self.lines += 1
         if self._events is not None:
-            place = f"{values.get('stage', '')}/"
+            prefix = f"{values.get('stage', '')}/"
             for name, value in values.items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
-                    self._events.add_scalar(place + name, value, step)
+                    self._events.add_scalar(prefix + name, value, step)
                 elif isinstance(value, Mapping):
                     for part, number in value.items():
-                        self._events.add_scalar(f"{place}{name}/{part}", number, step)
+                        self._events.add_scalar(f"{prefix}{name}/{part}", number, step)
             self._events.flush()
 
     def close(self) -> None:

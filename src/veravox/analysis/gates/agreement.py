@@ -98,8 +98,8 @@ def oracle(
         groups: (trials,), the domain of each; a gate that knew it would take its best expert.
     """
     eers = {name: error_rate(expert_logits[:, index], bona_fide) for index, name in enumerate(names)}
-    known = {name: eer for name, eer in eers.items() if eer is not None}
-    best = min(known, key=lambda name: known[name]) if known else None
+    defined = {name: eer for name, eer in eers.items() if eer is not None}
+    best = min(defined, key=lambda name: defined[name]) if defined else None
     centred = minus_threshold(expert_logits, bona_fide)
     by_group = np.full(len(logits), np.nan)
     for group in set(groups.tolist()):
@@ -108,13 +108,13 @@ def oracle(
         if any(rate is not None for rate in rates):
             by_group[mine] = centred[mine, int(np.argmin([1.0 if rate is None else rate for rate in rates]))]
     mixture, ideal = error_rate(logits, bona_fide), error_rate(oracle_scores(expert_logits, bona_fide), bona_fide)
-    gain = None if mixture is None or best is None else known[best] - mixture
-    possible = None if ideal is None or best is None else known[best] - ideal
+    gain = None if mixture is None or best is None else defined[best] - mixture
+    possible = None if ideal is None or best is None else defined[best] - ideal
     return {
         "mixture": mixture,
         "mean_of_experts": error_rate(expert_logits.mean(axis=1), bona_fide),
         "best_expert": best,
-        "best_expert_eer": known[best] if best else None,
+        "best_expert_eer": defined[best] if best else None,
         "best_expert_of_each_domain": error_rate(by_group, bona_fide),
         "oracle": ideal,
         "gain_over_best_expert": gain,

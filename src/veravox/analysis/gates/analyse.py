@@ -131,8 +131,8 @@ def analyse_gate(
     if not read:
         raise ScoringError(f"no trial can be read, first {first_few([item['error'] for item in failures], 1)}")
     frame = protocol.frame[[one.index for one in read]]
-    chosen = list(columns) if columns else [name for name in COLUMNS if _has_values(frame, name)]
-    return _report(detector, read, frame, chosen, failures)
+    present = list(columns) if columns else [name for name in COLUMNS if _has_values(frame, name)]
+    return _report(detector, read, frame, present, failures)
 
 
 def _has_values(frame: pl.DataFrame, column: str) -> bool:
@@ -150,15 +150,15 @@ def _report(
     weights = np.stack([one.gate_weights.mean(axis=0) for one in predictions])  # (trials, E)
     logits = np.array([one.logit for one in predictions])
     expert_logits = np.stack([one.mean_expert_logits for one in predictions])
-    told = frame["label"].is_not_null().to_numpy() if "label" in frame.columns else np.zeros(len(frame), bool)
-    bona_fide = (frame["label"] == BONA_FIDE).fill_null(False).to_numpy() if told.any() else told
-    figures = _Figures(names, weights, logits, expert_logits, told, bona_fide)
+    has_label = frame["label"].is_not_null().to_numpy() if "label" in frame.columns else np.zeros(len(frame), bool)
+    bona_fide = (frame["label"] == BONA_FIDE).fill_null(False).to_numpy() if has_label.any() else has_label
+    figures = _Figures(names, weights, logits, expert_logits, has_label, bona_fide)
     groups = {column: _by(column, frame, figures) for column in columns}
     domains = (
         frame["domain"].fill_null("").to_numpy() if _has_values(frame, "domain") else np.full(len(frame), "all")
     )
     along, spread = weights_over_time(predictions)
-    labelled = [array[told] for array in (logits, expert_logits, bona_fide, domains.astype(object))]
+    labelled = [array[has_label] for array in (logits, expert_logits, bona_fide, domains.astype(object))]
     return GateReport(
         names=names,
         experts=_experts(detector, figures),
@@ -166,8 +166,8 @@ def _report(
         along=along,
         spread=spread,
         similarity=similarity(groups["domain"]) if "domain" in groups else None,
-        agreement=agreement(names, expert_logits[told], bona_fide[told]),
-        oracle=oracle(names, *labelled) if told.any() else None,
+        agreement=agreement(names, expert_logits[has_label], bona_fide[has_label]),
+        oracle=oracle(names, *labelled) if has_label.any() else None,
         routing=detector.mixture.routing,
         trials=len(predictions),
         windows=sum(len(one.logits) for one in predictions),
@@ -186,11 +186,11 @@ class _Figures:
     weights: np.ndarray
     logits: np.ndarray
     expert_logits: np.ndarray
-    told: np.ndarray
+    has_label: np.ndarray
     bona_fide: np.ndarray
 
     def eer(self, scores: np.ndarray, rows: np.ndarray) -> float | None:
-        rows = rows & self.told
+        rows = rows & self.has_label
         return error_rate(scores[rows], self.bona_fide[rows])
 
     def row(self, value: str, rows: np.ndarray, against: np.ndarray) -> dict[str, Any]:
@@ -209,14 +209,14 @@ def _by(column: str, frame: pl.DataFrame, figures: _Figures) -> list[dict[str, A
     values = frame[column].cast(pl.String)
     if column == "attack_id":  # corpora leave the cells of bona fide trials empty
         values = values.zip_with(pl.Series(~figures.bona_fide | values.is_not_null().to_numpy()), pl.Series(["-"]))
-    found = []
+    groups = []
     for value in sorted(set(values.drop_nulls())):
         rows = (values == value).fill_null(False).to_numpy()
-        spoof_only = bool(figures.told[rows].any()) and not figures.bona_fide[rows].any()
-        against = figures.bona_fide & figures.told if spoof_only else np.zeros(len(rows), bool)
+        spoof_only = bool(figures.has_label[rows].any()) and not figures.bona_fide[rows].any()
+        against = figures.bona_fide & figures.has_label if spoof_only else np.zeros(len(rows), bool)
         name = "bona fide" if column == "attack_id" and value == "-" else value
-        found.append(figures.row(name, rows, against))
-    return found
+        groups.append(figures.row(name, rows, against))
+    return groups
 
 
 def _experts(detector: DetectorModel, figures: _Figures) -> dict[str, dict[str, Any]]:

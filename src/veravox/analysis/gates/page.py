@@ -107,13 +107,13 @@ def oracle_rows(report: GateReport) -> list[list[str]]:
     """What could be reached, one line a system."""
     if report.oracle is None:
         return []
-    found = report.oracle
+    oracle = report.oracle
     return [
-        ["mixture", percent(found["mixture"])],
-        ["mean of the experts", percent(found["mean_of_experts"])],
-        [f"best expert ({found['best_expert']})", percent(found["best_expert_eer"])],
-        ["best expert of each domain", percent(found["best_expert_of_each_domain"])],
-        ["oracle gate", percent(found["oracle"])],
+        ["mixture", percent(oracle["mixture"])],
+        ["mean of the experts", percent(oracle["mean_of_experts"])],
+        [f"best expert ({oracle['best_expert']})", percent(oracle["best_expert_eer"])],
+        ["best expert of each domain", percent(oracle["best_expert_of_each_domain"])],
+        ["oracle gate", percent(oracle["oracle"])],
     ]
 
 
@@ -175,14 +175,14 @@ def _groups_caption() -> str:
 def _top(report: GateReport) -> Html:
     shown: list[Any] = []
     if report.oracle:
-        found = report.oracle
-        gain = found["gain_over_best_expert"]
+        oracle = report.oracle
+        gain = oracle["gain_over_best_expert"]
         points = "–" if gain is None else f"{100 * gain:+.1f} points"
         shown = [
-            ("EER of the mixture", percent(found["mixture"]), ""),
-            ("EER of the best expert", percent(found["best_expert_eer"]), found["best_expert"]),
+            ("EER of the mixture", percent(oracle["mixture"]), ""),
+            ("EER of the best expert", percent(oracle["best_expert_eer"]), oracle["best_expert"]),
             ("Gain over it", points, "positive: the mixture errs less"),
-            ("EER of the oracle gate", percent(found["oracle"]), "it knows the answer"),
+            ("EER of the oracle gate", percent(oracle["oracle"]), "it knows the answer"),
         ]
     missing = f"{len(report.failures)} trials could not be read: " + "; ".join(
         f"{one['utterance_id']} ({one['error']})" for one in report.failures[:5]
@@ -217,12 +217,12 @@ def _along(report: GateReport, drawn: Any) -> Html:
 
 
 def _oracle(report: GateReport) -> Html:
-    found = report.oracle or {}
+    oracle = report.oracle or {}
     said = paragraph(
         "The oracle gate takes, for each trial, the expert that is most right; no such gate can do better. "
         "The best expert of each domain is what a perfect knowledge of the domain would give."
     )
-    share = found["share_of_possible_gain"]
+    share = oracle["share_of_possible_gain"]
     rest = paragraph(f"The mixture has {percent(share, 0)} of the gain that is possible over the best expert.")
     shown = table(["system", "EER"], oracle_rows(report))
     return join(said, shown, rest) if share is not None else join(said, shown)

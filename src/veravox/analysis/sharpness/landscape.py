@@ -93,7 +93,7 @@ def loss_landscape(
     places = np.linspace(-reach, reach, points)
     losses = np.zeros((points,) * dimensions)
     for index in np.ndindex(losses.shape):
-        terms = [(float(places[place]), axis) for place, axis in zip(index, axes, strict=True)]
+        terms = [(float(places[slot]), axis) for slot, axis in zip(index, axes, strict=True)]
         losses[index] = space.loss_at(loss, added(*terms))
         progress(1)
     return Landscape(model, directions, places, losses, eigenvalues)
@@ -106,9 +106,9 @@ def _axes(
     random = [space.filter_normalised(space.gaussian(generator)) for _ in range(count)]
     if directions == "random":
         return random, ()
-    found = top_eigenvectors(space, loss, count, generator)
+    pairs = top_eigenvectors(space, loss, count, generator)
     axes = []
-    for (_, vector), other in zip(found, random, strict=True):
+    for (_, vector), other in zip(pairs, random, strict=True):
         size = length(vector)
         axes.append(scaled(vector, HESSIAN_SHARE * length(other) / size if size > 0 else 0.0))
-    return axes, tuple(value for value, _ in found)
+    return axes, tuple(value for value, _ in pairs)

@@ -145,7 +145,7 @@ class TrialWindows:
 
 
 def measure_batch(
-    detector: DetectorModel, batch: LabelledWindows, settings: Measure, place: int = 0
+    detector: DetectorModel, batch: LabelledWindows, settings: Measure, number: int = 0
 ) -> dict[str, Any]:
     """Loss, logits and every measure of one batch, in evaluation mode; the weights are restored."""
     space = WeightSpace(detector)
@@ -158,11 +158,11 @@ def measure_batch(
     with torch.no_grad():
         logits = detector(batch.windows).logits.double().cpu().numpy()
     start, gradient = space.gradient(loss)
-    found: dict[str, Any] = {"loss": start, "logits": logits, "size": len(batch.targets)}
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + place)
+    measured: dict[str, Any] = {"loss": start, "logits": logits, "size": len(batch.targets)}
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
     for name in settings.measures:
-        found[name] = _MEASURES[name](space, loss, start, gradient, settings, generator)
-    return found
+        measured[name] = _MEASURES[name](space, loss, start, gradient, settings, generator)
+    return measured
 
 
 Taking = Callable[[WeightSpace, Callable[[], Tensor], float, Vector, Measure, torch.Generator], float]
@@ -288,27 +288,27 @@ def _condition(
     """One row a measure for these trials."""
     order = np.random.default_rng(settings.seed).permutation(members)
     batches = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
-    found, bona_fide = [], []
-    for place, indices in enumerate(batches[: settings.max_batches]):
+    measured, bona_fide = [], []
+    for number, indices in enumerate(batches[: settings.max_batches]):
         batch = trials.batch(indices.tolist())
         if batch is not None:
-            found.append(measure_batch(detector, batch, settings, place))
+            measured.append(measure_batch(detector, batch, settings, number))
             bona_fide.append(batch.targets.cpu().numpy() > 0.5)
         progress(1)
-    if not found:
+    if not measured:
         raise ProtocolError(f"{trials.protocol.name}: no trial of {where['condition']!r} could be read")
-    sizes = np.array([item["size"] for item in found], dtype=float)
-    logits, labels = np.concatenate([item["logits"] for item in found]), np.concatenate(bona_fide)
+    sizes = np.array([item["size"] for item in measured], dtype=float)
+    logits, labels = np.concatenate([item["logits"] for item in measured]), np.concatenate(bona_fide)
     both = bool(labels.any() and not labels.all())
     shared = {
-        "batches": len(found),
+        "batches": len(measured),
         "trials": int(sizes.sum()),
-        "loss": float(np.average([item["loss"] for item in found], weights=sizes)),
+        "loss": float(np.average([item["loss"] for item in measured], weights=sizes)),
         "eer": equal_error_rate(logits[labels], logits[~labels]) if both else None,
     }
     rows = []
     for name in settings.measures:
-        values = np.array([item[name] for item in found])
+        values = np.array([item[name] for item in measured])
         low, high = interval(values, sizes, settings.seed)
         rho = None if name == "eigenvalue" else settings.adaptive_rho if name == "adaptive" else settings.rho
         value = float(np.average(values, weights=sizes))

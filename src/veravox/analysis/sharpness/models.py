@@ -40,11 +40,11 @@ def find_models(sources: Sequence[str]) -> ModelSources:
     Raises:
         ConfigurationError: for a folder without runs.
     """
-    found, unfinished = [], []
+    detectors, unfinished = [], []
     for source in sources:
         folder = Path(source)
         if not folder.is_dir() or (folder / CHECKPOINT_NAME).is_file():
-            found.append(source)
+            detectors.append(source)
             continue
         runs = sorted(path.parent for path in folder.glob(f"*/{CHECKPOINT_NAME}"))
         runs += sorted(path.parent for path in folder.glob(f"*/*/{CHECKPOINT_NAME}"))
@@ -52,10 +52,10 @@ def find_models(sources: Sequence[str]) -> ModelSources:
         unfinished += sorted(str(path) for path in begun if not (path / CHECKPOINT_NAME).is_file())
         if not runs:
             raise ConfigurationError(f"{source!r} holds neither {CHECKPOINT_NAME} nor runs with one")
-        found += [str(run) for run in runs]
+        detectors += [str(run) for run in runs]
     # A run that is named by itself and in its folder is one model.
-    once = {str(Path(source).resolve()) if Path(source).exists() else source: source for source in found[::-1]}
-    return ModelSources(_short_names([source for source in found if source in once.values()]), unfinished)
+    once = {str(Path(source).resolve()) if Path(source).exists() else source: source for source in detectors[::-1]}
+    return ModelSources(_short_names([source for source in detectors if source in once.values()]), unfinished)
 
 
 def _short_names(sources: Sequence[str]) -> dict[str, str]:
@@ -134,7 +134,7 @@ def draw_landscapes(
         points, reach: as of `loss_landscape`.
     """
     settings = settings or Measure()
-    found = []
+    landscapes = []
     total = len(names) * sum(points**dimensions for _, dimensions in KINDS)
     with (progress or no_progress)(f"landscapes of {_counted(list(names))}, points", total) as advance:
         for source, name in names.items():
@@ -144,7 +144,7 @@ def draw_landscapes(
                 settings.batch_size, settings.max_batches or 4, settings.seed
             )
             for directions, dimensions in KINDS:
-                found.append(
+                landscapes.append(
                     loss_landscape(
                         checkpoint.model,
                         batches,
@@ -158,7 +158,7 @@ def draw_landscapes(
                         advance,
                     )
                 )
-    return found
+    return landscapes
 
 
 def _counted(sources: Sequence[str]) -> str:

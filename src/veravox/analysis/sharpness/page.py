@@ -101,7 +101,7 @@ def _conditions(measured: pl.DataFrame, measure: str, pictures: _Pictures) -> li
 def _landscapes(landscapes: Sequence[Landscape], pictures: _Pictures) -> list[pages.Section]:
     sections = []
     titles = {"random": "random", "hessian": "Hessian"}
-    kinds = dict.fromkeys((found.losses.ndim, found.directions) for found in landscapes)
+    kinds = dict.fromkeys((landscape.losses.ndim, landscape.directions) for landscape in landscapes)
     for dimensions, directions in kinds:
         alike = [one for one in landscapes if (one.losses.ndim, one.directions) == (dimensions, directions)]
         name = f"landscape-{dimensions}d-{directions}"

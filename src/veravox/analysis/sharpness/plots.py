@@ -28,12 +28,12 @@ MOST_CONDITIONS = 40
 RUN_NUMBER = re.compile(r"[/_. -](seed[-_. ]?)?\d+$", re.IGNORECASE)
 
 
-def _tone(place: int, dark: bool) -> str:
-    return CYCLE[place % len(CYCLE)][1 if dark else 0]
+def _tone(index: int, dark: bool) -> str:
+    return CYCLE[index % len(CYCLE)][1 if dark else 0]
 
 
-def _mark(place: int) -> str:
-    return MARKERS[place % len(MARKERS)]
+def _mark(index: int) -> str:
+    return MARKERS[index % len(MARKERS)]
 
 
 def system_of(model: str) -> str:
@@ -97,13 +97,13 @@ def _with_intervals(
     for index, model in enumerate(models):
         mine = {row["condition"]: row for row in frame.filter(pl.col("model") == model).iter_rows(named=True)}
         shift = 0.16 * (index - (len(models) - 1) / 2)
-        kept = [place for place, label in enumerate(labels) if label in mine]
-        values = np.array([mine[labels[place]]["value"] for place in kept])
-        rows = [mine[labels[place]] for place in kept]
+        slots = [slot for slot, label in enumerate(labels) if label in mine]
+        values = np.array([mine[labels[slot]]["value"] for slot in slots])
+        rows = [mine[labels[slot]] for slot in slots]
         low = np.array([row["value"] if row["low"] is None else row["low"] for row in rows])
         high = np.array([row["value"] if row["high"] is None else row["high"] for row in rows])
         error = np.abs(np.stack([values - low, high - values]))
-        places = np.array(kept) + shift
+        places = np.array(slots) + shift
         style: dict[str, Any] = {"color": _tone(index, dark), "capsize": 3, "label": model, "lw": 1.6}
         if upright:
             axes.errorbar(places, values, yerr=error, fmt=_mark(index) + "-", **style)
@@ -114,9 +114,9 @@ def _with_intervals(
 def draw_lines(landscapes: Sequence[Landscape], dark: bool = False) -> bytes:
     """1-D landscapes in one picture, on one scale."""
     with canvas(dark) as (drawing, axes):
-        for index, found in enumerate(landscapes):
+        for index, landscape in enumerate(landscapes):
             style: dict[str, Any] = {"marker": _mark(index), "ms": 4, "color": _tone(index, dark)}
-            axes.plot(found.places, found.losses, label=found.model, **style)
+            axes.plot(landscape.places, landscape.losses, label=landscape.model, **style)
         axes.axvline(0.0, color=_tone(4, dark), lw=1, ls=":", zorder=0)
         _fit_scale(axes, landscapes)
         axes.set(
@@ -130,21 +130,21 @@ def draw_lines(landscapes: Sequence[Landscape], dark: bool = False) -> bytes:
 
 
 def _fit_scale(axes: Any, landscapes: Sequence[Landscape]) -> None:
-    low = min(float(found.losses.min()) for found in landscapes)
-    high = max(float(found.losses.max()) for found in landscapes)
+    low = min(float(landscape.losses.min()) for landscape in landscapes)
+    high = max(float(landscape.losses.max()) for landscape in landscapes)
     if low > 0 and high > 50 * low:
         axes.set_yscale("log")
 
 
-def _axis_title(found: Landscape, which: str) -> str:
-    if found.directions == "random":
+def _axis_title(landscape: Landscape, which: str) -> str:
+    if landscape.directions == "random":
         return f"{which} random direction (1: as long as the weights, filter by filter)"
     return f"{which} Hessian direction (1: a tenth as long as a random one)"
 
 
 def draw_square(landscapes: Sequence[Landscape], index: int, dark: bool = False) -> bytes:
     """One 2-D landscape, its colours and levels those of all that are given."""
-    found = landscapes[index]
+    landscape = landscapes[index]
     low = min(float(one.losses.min()) for one in landscapes)
     high = max(float(one.losses.max()) for one in landscapes)
     wide = low > 0 and high > 20 * low
@@ -152,9 +152,9 @@ def draw_square(landscapes: Sequence[Landscape], index: int, dark: bool = False)
     with canvas(dark, 5.6, 4.8) as (drawing, axes):
         axes.grid(visible=False)
         image = axes.contourf(
-            found.places,
-            found.places,
-            found.losses.T,
+            landscape.places,
+            landscape.places,
+            landscape.losses.T,
             levels=levels,
             cmap="viridis",
             norm="log" if wide else None,
@@ -164,9 +164,9 @@ def draw_square(landscapes: Sequence[Landscape], index: int, dark: bool = False)
         bar = drawing.colorbar(image, ax=axes, label="loss (cross-entropy)")
         bar.set_ticks(levels[::3], labels=[f"{level:.3g}" for level in levels[::3]])
         bar.minorticks_off()
-        kind = "random direction" if found.directions == "random" else "Hessian direction"
+        kind = "random direction" if landscape.directions == "random" else "Hessian direction"
         axes.set(xlabel=f"first {kind}", ylabel=f"second {kind}", aspect="equal")
-        axes.set_title(found.model, fontsize=11)
+        axes.set_title(landscape.model, fontsize=11)
         return as_png(drawing)
 
 
@@ -183,8 +183,8 @@ def draw_correlation(
             axes.scatter(mine["value"], 100 * mine["eer"].to_numpy(), label=system, **style)
         if not several and len(frame) <= 8:
             for row in frame.iter_rows(named=True):
-                place = (row["value"], 100 * row["eer"])
-                axes.annotate(row["model"], place, xytext=(6, 5), textcoords="offset points", fontsize=8)
+                point = (row["value"], 100 * row["eer"])
+                axes.annotate(row["model"], point, xytext=(6, 5), textcoords="offset points", fontsize=8)
         else:
             _legend(drawing, axes)
         axes.set(xlabel=_title(frame, measure), ylabel="EER, %")

@@ -60,10 +60,10 @@ class WeightSpace:
         cudnn = torch.backends.cudnn
         with cudnn.flags(enabled=False) if self.recurrent else nullcontext():
             value = loss()
-            found = torch.autograd.grad(value, self.parameters, allow_unused=True)
+            gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
         return float(value.detach()), [
             torch.zeros_like(parameter) if part is None else part
-            for parameter, part in zip(self.parameters, found, strict=True)
+            for parameter, part in zip(self.parameters, gradients, strict=True)
         ]
 
     def curvature_along(self, loss: Callable[[], Tensor], vector: Vector, step: float = 1e-2) -> Vector:
@@ -149,26 +149,26 @@ def top_eigenvectors(
     Source:
         Knyazev, Toward the Optimal Preconditioned Eigensolver, SIAM J. Sci. Comput. 2001 (LOBPCG, one vector).
     """
-    found: list[tuple[float, Vector]] = []
+    pairs: list[tuple[float, Vector]] = []
 
     def product(flat: Tensor) -> Tensor:
         return _flat(space.curvature_along(loss, space.split(flat)))
 
     for _ in range(count):
         first, _ = _orthonormalise(_flat(space.gaussian(generator)), [])
-        if start is not None and not found:
+        if start is not None and not pairs:
             # The drawn tenth reaches directions that the start may lack, and is all there is if the start is 0.
             first = _orthonormalise(_flat(start), [])[0] + 0.1 * first
-        value, vector = _largest(product, first, [_flat(other) for _, other in found], rounds, tolerance)
-        found.append((value, space.split(vector)))
-    return found
+        value, vector = _largest(product, first, [_flat(other) for _, other in pairs], rounds, tolerance)
+        pairs.append((value, space.split(vector)))
+    return pairs
 
 
 def _largest(
-    product: Callable[[Tensor], Tensor], first: Tensor, known: Sequence[Tensor], rounds: int, tolerance: float
+    product: Callable[[Tensor], Tensor], first: Tensor, others: Sequence[Tensor], rounds: int, tolerance: float
 ) -> tuple[float, Tensor]:
     """Largest eigenvalue and its unit vector among those across the known ones."""
-    start, size = _orthonormalise(first, known)
+    start, size = _orthonormalise(first, others)
     if not size:
         return 0.0, start
     basis, images = [start], [product(start)]
@@ -183,7 +183,7 @@ def _largest(
         settled = settled + 1 if abs(value - before) <= tolerance * abs(value) else 0
         if settled == 2 or used == rounds:
             break
-        rest, size = _orthonormalise(image - value * vector, [*known, vector])
+        rest, size = _orthonormalise(image - value * vector, [*others, vector])
         if size <= 1e-6 * abs(value):
             break
         last = (_combined(basis[1:], shares[1:]), _combined(images[1:], shares[1:])) if basis[1:] else None
@@ -203,9 +203,9 @@ def _extend_basis(basis: list[Tensor], images: list[Tensor], vector: Tensor, ima
         images.append((image - _combined(images[: len(shares)], shares)) / size)
 
 
-def _orthonormalise(flat: Tensor, known: Sequence[Tensor]) -> tuple[Tensor, float]:
+def _orthonormalise(flat: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, float]:
     """The unit vector across the known ones, and how long it was."""
-    for other in known:
+    for other in others:
         flat = flat - float((flat * other).sum(dtype=torch.float64)) * other
     size = float(flat.norm())
     return (flat / size if size > 0 else flat), size

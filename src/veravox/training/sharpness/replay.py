@@ -48,8 +48,8 @@ class ChoiceReplay(TorchFunctionMode):
         if function not in _TOP_K + _INDICES + _DRAWS:
             return result
         seen = arguments[0] if arguments else options["input"]
-        chosen = result.indices if function in _TOP_K else result
-        noted = self._noted(function, seen.shape, chosen.detach())
+        choice = result.indices if function in _TOP_K else result
+        noted = self._noted(function, seen.shape, choice.detach())
         if noted is None:
             return result
         if function not in _TOP_K:
@@ -59,20 +59,20 @@ class ChoiceReplay(TorchFunctionMode):
 
     def _hard_sample(self, result: Tensor, dimension: int) -> Tensor:
         """The sample whose places are those noted; the gradient is that of the soft sample behind it."""
-        chosen = result.detach().argmax(dimension, keepdim=True)
-        noted = self._noted(_GUMBEL, result.shape, chosen)
+        choice = result.detach().argmax(dimension, keepdim=True)
+        noted = self._noted(_GUMBEL, result.shape, choice)
         if noted is None:
             return result
         zeros = torch.zeros_like(result)
-        return result + zeros.scatter(dimension, noted, 1.0) - zeros.scatter(dimension, chosen, 1.0)
+        return result + zeros.scatter(dimension, noted, 1.0) - zeros.scatter(dimension, choice, 1.0)
 
-    def _noted(self, function: Any, shape: torch.Size, chosen: Tensor) -> Tensor | None:
+    def _noted(self, function: Any, shape: torch.Size, choice: Tensor) -> Tensor | None:
         """What was chosen at this place of the first pass; None while noting, and where the passes differ."""
         if self.position is None:
-            self.notes.append((function, shape, chosen))
+            self.notes.append((function, shape, choice))
             return None
         noted = self.notes[self.position] if self.position < len(self.notes) else None
-        if noted is None or noted[:2] != (function, shape) or noted[2].shape != chosen.shape:
+        if noted is None or noted[:2] != (function, shape) or noted[2].shape != choice.shape:
             self.position = len(self.notes)
             return None
         self.position += 1
@@ -103,7 +103,7 @@ class _ModuleState:
         transient = module._non_persistent_buffers_set
         names = [name for name in module._buffers if name not in transient] if module.training else []
         self.buffers = {name: module._buffers[name] for name in names if module._buffers[name] is not None}
-        self.access = [found for item in vars(module).values() if (found := _generator_state(item))]
+        self.access = [access for item in vars(module).values() if (access := _generator_state(item))]
         self.take()
 
     def take(self) -> None:
