@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ SHORT_S = 0.5
 ONE_SIDED = 0.95
 FEW_TRIALS = 20
 LISTED_PAIRS = 100_000
+NO_PAIR = np.uint64(0)
 
 PROPERTIES = ("container", "codec", "sample_rate_hz", "channels", "protocol codec", "degradation", "language")
 """Properties of a recording that should not tell its label."""
@@ -73,29 +75,25 @@ def near(trials: pl.DataFrame, fingerprints: FingerprintStore) -> Iterator[Findi
         fingerprints: of the recordings.
     """
     names = _fingerprinted(trials, fingerprints)
-    pairs = near_duplicates(fingerprints, _set_numbers(names, len(fingerprints)))
-    pairs = pairs.join(names, left_on="first", right_on="fingerprint").join(
-        names, left_on="second", right_on="fingerprint", suffix="_other"
-    )
-    same = pl.col("pair_of").eq_missing(pl.col("pair_of_other")) & pl.col("pair_of").ne_missing("")
-    declared = (
-        (pl.col("pair_of") == pl.col("utterance_id_other"))
-        | (pl.col("pair_of_other") == pl.col("utterance_id"))
-        | (same & pl.col("pair_of").is_not_null())
-    ).fill_null(False)
-    pairs = pairs.select(
-        "trial",
-        "trial_other",
-        "share",
-        (pl.col("set") != pl.col("set_other")).alias("across"),
-        declared.alias("declared"),
-        (pl.col("label") != pl.col("label_other")).fill_null(False).alias("both"),
+    by_number = _by_number(names, len(fingerprints))
+    pairs = near_duplicates(fingerprints, by_number["set"])
+    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
+
+    def ends(column: str) -> tuple[np.ndarray, np.ndarray]:
+        return by_number[column][first], by_number[column][second]
+
+    (one, two), (of_one, of_two), labels, sets = ends("id"), ends("pair_of"), ends("label"), ends("set")
+    declared = (of_one == two) | (of_two == one) | ((of_one == of_two) & (of_one != NO_PAIR))
+    pairs = pairs.with_columns(
+        pl.Series("across", sets[0] != sets[1]),
+        pl.Series("declared", declared),
+        pl.Series("both", (labels[0] != labels[1]) & (labels[0] >= 0) & (labels[1] >= 0)),
     )
     for kind, where in (("near-duplicate", "in different sets"), ("near-copy", "within a set")):
         alike = pairs.filter(pl.col("across") == (kind == "near-duplicate"))
         if len(alike):
             declared_count, mixed_count = int(alike["declared"].sum()), int(alike["both"].sum())
-            items = _listed_pairs(alike)
+            items = _listed_pairs(alike, names)
             notes = f", {declared_count} declared by pair_of" if declared_count else ""
             notes += f", {mixed_count} a bona fide with a spoof" if mixed_count else ""
             notes += f", the first {len(items)} listed" if len(items) < len(alike) else ""
@@ -115,22 +113,36 @@ def _fingerprinted(trials: pl.DataFrame, fingerprints: FingerprintStore) -> pl.D
     return sounding.select("trial", "set", "utterance_id", "pair_of", "label", "fingerprint")
 
 
-def _set_numbers(names: pl.DataFrame, count: int) -> np.ndarray:
-    """Number of the set of each fingerprint; -1 for those of sounds that another fingerprint stands for."""
-    numbers = np.full(count, -1, np.int32)
-    numbers[names["fingerprint"].to_numpy()] = names["set"].rank("dense").to_numpy() - 1
-    return numbers
+def _by_number(names: pl.DataFrame, count: int) -> dict[str, np.ndarray]:
+    """Of each fingerprint: `set` (-1 where another fingerprint stands for the sound), `label` (-1 for none), and
+    hashes of `id` and `pair_of`; numbers, so that very many pairs fit in memory."""
+    numbers = names["fingerprint"].to_numpy()
+    blank = names["pair_of"].is_null() | (names["pair_of"] == "")
+    columns: dict[str, tuple[np.ndarray, type, Any]] = {
+        "set": (names["set"].rank("dense").to_numpy() - 1, np.int32, -1),
+        "label": (names["label"].replace_strict({BONA_FIDE: 0, SPOOF: 1}, default=-1).to_numpy(), np.int8, -1),
+        "id": (names["utterance_id"].hash().to_numpy(), np.uint64, NO_PAIR),
+        "pair_of": (np.where(blank.fill_null(True), NO_PAIR, names["pair_of"].hash()), np.uint64, NO_PAIR),
+    }
+    by_number = {}
+    for name, (values, kind, absent) in columns.items():
+        by_number[name] = np.full(count, absent, kind)
+        by_number[name][numbers] = values
+    return by_number
 
 
-def _listed_pairs(pairs: pl.DataFrame) -> list[str]:
+def _listed_pairs(pairs: pl.DataFrame, names: pl.DataFrame) -> list[str]:
     """The most telling pairs: those that nobody declared, those most alike first."""
-    first = pairs.sort("declared", "share", "trial", descending=[False, True, False]).head(LISTED_PAIRS)
-    percent = (pl.col("share") * 100).round().cast(pl.Int64)
-    return (
-        first.select(pl.concat_str("trial", pl.lit(" ~ "), "trial_other", pl.lit(" ("), percent, pl.lit("%)")))
-        .to_series()
-        .to_list()
+    listed = pairs.sort("declared", "share", "first", "second", descending=[False, True, False, False])
+    trial = names.select("fingerprint", "trial")
+    listed = (
+        listed.head(LISTED_PAIRS)
+        .join(trial, left_on="first", right_on="fingerprint", maintain_order="left")
+        .join(trial, left_on="second", right_on="fingerprint", suffix="_other", maintain_order="left")
     )
+    percent = (pl.col("share") * 100).round().cast(pl.Int64)
+    shown = pl.concat_str("trial", pl.lit(" ~ "), "trial_other", pl.lit(" ("), percent, pl.lit("%)"))
+    return listed.select(shown).to_series().to_list()
 
 
 def one_sided(trials: pl.DataFrame) -> Iterator[Finding]:
