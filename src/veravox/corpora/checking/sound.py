@@ -124,7 +124,7 @@ def _by_number(names: pl.DataFrame, count: int) -> dict[str, np.ndarray]:
         "id": (names["utterance_id"].hash().to_numpy(), np.uint64, NO_PAIR),
         "pair_of": (np.where(blank.fill_null(True), NO_PAIR, names["pair_of"].hash()), np.uint64, NO_PAIR),
     }
-    by_number = {}
+    by_number: dict[str, np.ndarray] = {}
     for name, (values, kind, absent) in columns.items():
         by_number[name] = np.full(count, absent, kind)
         by_number[name][numbers] = values
