@@ -56,8 +56,10 @@ class AudioStream:
         start_s: float = 0.0,
         end_s: float | None = None,
         limits: Limits | None = None,
+        channel: int | None = None,
     ) -> None:
         self.sample_rate_hz = sample_rate_hz
+        self._channel = channel
         self._block_samples = max(1, round(block_s * sample_rate_hz))
         self._start = round(start_s * sample_rate_hz)
         self._end = None if end_s is None else max(self._start + 1, round(end_s * sample_rate_hz))
@@ -68,6 +70,8 @@ class AudioStream:
         try:
             self._reader = self._open_reader(0)
             self.info: AudioInfo = self._reader.info
+            if channel is not None and not 0 <= channel < self.info.channels:
+                raise AudioError(f"{self.path!r} has {self.info.channels} channels, and no channel {channel + 1}")
         except BaseException:
             self._source.close()
             raise
@@ -182,7 +186,7 @@ class AudioStream:
     def _resampled(self) -> Iterator[np.ndarray]:
         """Mono blocks from `self._start` on."""
         from_hz, to_hz = self.info.sample_rate_hz, self.sample_rate_hz
-        mixer = MonoMixer(self.info.channels, from_hz)
+        mixer = MonoMixer(self.info.channels, from_hz, self._channel)
         native, skip = self._enter(mixer) if self._start else (0, 0)
         assert self._reader is not None
         skip = self._start - skip
@@ -284,6 +288,7 @@ def open_audio(
     start_s: float = 0.0,
     end_s: float | None = None,
     limits: Limits | None = None,
+    channel: int | None = None,
 ) -> AudioStream:
     """Open a recording of any kind for reading in blocks, at one rate, in mono.
 
@@ -296,6 +301,7 @@ def open_audio(
         start_s: time of the first sample. WAV and FLAC are entered there; others are decoded up to it.
         end_s: time of the end; the end of the recording if None or later.
         limits: what decoding may cost; those of `set_limits` if None.
+        channel: the one to take, counted from 0; all are mixed if None.
     Returns:
         A context manager and iterator of float32 blocks, shape (samples,), nominally in [-1, 1]. With `start_s`
         and `end_s`, they are those samples of the whole (within 1e-6 if it is resampled).
@@ -313,7 +319,7 @@ def open_audio(
         raise AudioError(
             f"cannot read from {start_s} s to {end_s} s; the start must be 0 or later, the end after it"
         )
-    return AudioStream(source, int(sample_rate_hz), block_s, start_s, end_s, limits)
+    return AudioStream(source, int(sample_rate_hz), block_s, start_s, end_s, limits, channel)
 
 
 def read_audio(

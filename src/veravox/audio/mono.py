@@ -47,11 +47,16 @@ class MonoMixer:
     of level (6 dB for one of two) and not of content: a speaker who is heard on one channel only, and only
     late, must not be lost. Channels cancel if their mean keeps less than a tenth of the energy that unrelated
     channels would keep.
+
+    Args:
+        channels: number of channels.
+        sample_rate_hz: rate of the blocks.
+        channel: take this one alone, counted from 0.
     """
 
-    def __init__(self, channels: int, sample_rate_hz: int) -> None:
-        self._decided = channels == 1
-        self._channel: int | None = None
+    def __init__(self, channels: int, sample_rate_hz: int, channel: int | None = None) -> None:
+        self._decided = channels == 1 or channel is not None
+        self._channel = channel
         self._wanted = max(1, round(DECISION_S * sample_rate_hz))
         self._pending: list[np.ndarray] = []
         self._count = 0

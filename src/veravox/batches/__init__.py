@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from veravox.batches.scoring import (
         Trial as Trial,
         WindowChunk as WindowChunk,
+        channels_differ as channels_differ,
         prefetch as prefetch,
         protocol_trials as protocol_trials,
         read_windows as read_windows,

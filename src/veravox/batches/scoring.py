@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
+import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from veravox.audio import Quality, QualityMeter, SpeechFinder, SpeechMap, WindowPolicy, open_audio
+from veravox.audio import AudioInfo, Quality, QualityMeter, SpeechFinder, SpeechMap, WindowPolicy, open_audio
+from veravox.audio.decode import Recorded
 from veravox.errors import AudioError, ProtocolError, first_few
 from veravox.tables import Protocol
 
 CHUNK_WINDOWS = 16
 QUEUED_CHUNKS = 2
 TRIALS_AHEAD = 32
+ALIKE, SILENT_CHANNEL_DB = 0.9, 50.0
 HELD_S = 600.0  # a longer recording is decoded twice, so that little of it is in memory
 
 
@@ -26,16 +28,19 @@ class Trial:
     """What gets one score: a recording or a part of it.
 
     Attributes:
-        source: path of a file, or a waveform (samples,) at the rate of the windows.
+        source: path, bytes or binary file object of a recording, or a waveform (samples,) at the windows' rate.
         start_s, end_s: the part; None is the recording's end.
+        channel: the one to take, counted from 0; None mixes all.
     """
 
-    source: str | np.ndarray
+    source: Recorded | np.ndarray
     start_s: float = 0.0
     end_s: float | None = None
+    channel: int | None = None
 
     def __str__(self) -> str:
-        name = self.source if isinstance(self.source, str) else "the waveform"
+        named = isinstance(self.source, str | os.PathLike)
+        name = os.fspath(self.source) if named else "the recording"  # type: ignore[arg-type]
         if not self.start_s and self.end_s is None:
             return name
         return f"{name} from {self.start_s:g} s" + ("" if self.end_s is None else f" to {self.end_s:g} s")
@@ -90,6 +95,7 @@ class WindowChunk:
         kept_samples: of the whole trial, what windows were cut from.
         quality: of the whole trial, with its last piece, where asked for.
         error: why the trial could not be read; then it has no windows.
+        channels: of the recording, with the last piece.
     """
 
     index: int
@@ -101,6 +107,7 @@ class WindowChunk:
     kept_samples: int = 0
     quality: Quality | None = None
     error: AudioError | None = None
+    channels: int = 1
 
 
 def speech_windows(waveform: np.ndarray, policy: WindowPolicy) -> tuple[list[int], list[int], np.ndarray]:
@@ -133,7 +140,8 @@ def read_windows(index: int, trial: str | Trial, policy: WindowPolicy, measure: 
 
 
 def _chunks(index: int, trial: Trial, policy: WindowPolicy, meter: QualityMeter | None) -> Iterator[WindowChunk]:
-    blocks = _metered(_blocks(trial, policy.sample_rate_hz), meter)
+    opened: list[AudioInfo] = []
+    blocks = _metered(_blocks(trial, policy.sample_rate_hz, opened), meter)
     speech: SpeechMap | None = None
     if policy.of_speech:
         blocks, speech = _speech(blocks, trial, policy.sample_rate_hz)
@@ -150,7 +158,25 @@ def _chunks(index: int, trial: Trial, policy: WindowPolicy, meter: QualityMeter 
         windows.append(window)
     stacked = np.stack(windows) if windows else np.zeros((0, policy.window_samples), dtype=np.float32)
     quality = meter.result() if meter else None
-    yield WindowChunk(index, *_columns(spans), stacked, first, True, counter.samples, quality)
+    channels = opened[0].channels if opened else 1
+    yield WindowChunk(index, *_columns(spans), stacked, first, True, counter.samples, quality, channels=channels)
+
+
+def channels_differ(trial: Trial, channels: int, sample_rate_hz: int = 16000) -> bool:
+    """Whether a recording's channels hold different sounds: two that sound, and correlate by less than 0.9.
+
+    Raises:
+        AudioError: if it cannot be read.
+    """
+    products = np.zeros((channels, channels))
+    sides = [_blocks(replace(trial, channel=channel), sample_rate_hz) for channel in range(channels)]
+    for blocks in zip(*sides, strict=True):
+        signals = np.stack(blocks).astype(np.float64)
+        products += signals @ signals.T
+    energies = np.diag(products)
+    sounding = energies > energies.max() * 10.0 ** (-SILENT_CHANNEL_DB / 10.0)
+    scale = np.sqrt(np.outer(energies[sounding], energies[sounding]))
+    return bool((np.abs(products[np.ix_(sounding, sounding)]) < ALIKE * scale).any())
 
 
 def _columns(spans: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
@@ -195,33 +221,32 @@ def _speech(
     return speech.keep([waveform]), speech
 
 
-def _blocks(trial: Trial, sample_rate_hz: int) -> Iterator[np.ndarray]:
-    """The samples of a trial, decoded as they are asked for.
+def _blocks(trial: Trial, sample_rate_hz: int, opened: list[AudioInfo] | None = None) -> Iterator[np.ndarray]:
+    """The samples of a trial, decoded as they are asked for; what the file is goes to `opened`.
 
     Raises:
-        AudioError: if the file cannot be read, or the part holds no sample.
+        AudioError: if the file cannot be read, or ends before the part does.
     """
-    first = round(trial.start_s * sample_rate_hz)
-    last = None if trial.end_s is None else round(trial.end_s * sample_rate_hz)
-    position, given = 0, 0
-    with contextlib.ExitStack() as opened:
-        blocks: Iterable[np.ndarray] = (
-            opened.enter_context(open_audio(trial.source, sample_rate_hz))
-            if isinstance(trial.source, str)
-            else [trial.source]
-        )
-        for block in blocks:
-            part = block[max(first - position, 0) : None if last is None else max(last - position, 0)]
-            position += len(block)
-            given += len(part)
-            if len(part):
-                yield part
-            if last is not None and position >= last:
-                break
-    if (first or last) and (not given or (last is not None and position < last)):
-        raise AudioError(
-            f"{trial}: the recording ends at {position / sample_rate_hz:.2f} s; correct start_s or end_s"
-        )
+    whole = not trial.start_s and trial.end_s is None
+    samples = 0
+    if isinstance(trial.source, np.ndarray):
+        last = None if trial.end_s is None else round(trial.end_s * sample_rate_hz)
+        part = trial.source[round(trial.start_s * sample_rate_hz) : last]
+        samples = len(part)
+        if samples or whole:
+            yield part
+    else:
+        with open_audio(
+            trial.source, sample_rate_hz, start_s=trial.start_s, end_s=trial.end_s, channel=trial.channel
+        ) as stream:
+            if opened is not None:
+                opened.append(stream.info)
+            for block in stream:
+                samples += len(block)
+                yield block
+    end_s = trial.start_s + samples / sample_rate_hz
+    if not whole and (not samples or (trial.end_s is not None and trial.end_s - end_s > 0.5 / sample_rate_hz)):
+        raise AudioError(f"{trial}: the recording ends at {end_s:.2f} s; correct start_s or end_s")
 
 
 def prefetch(

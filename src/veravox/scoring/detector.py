@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
 import polars as pl
 import torch
 
 from veravox.audio import WindowPolicy, resample, window_policy
-from veravox.batches import Trial, protocol_trials
+from veravox.batches import Trial, channels_differ, protocol_trials
 from veravox.errors import AudioError, CheckpointError, ConfigurationError, ScoringError, first_few, suggest
 from veravox.models.checkpoint import CHECKPOINT_NAME, Checkpoint, read_checkpoint
 from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
-from veravox.scoring.prediction import predict
-from veravox.scoring.verdict import Verdict, VerdictRule
+from veravox.scoring.prediction import Prediction, predict
+from veravox.scoring.verdict import Verdict, VerdictRule, by_channel
 from veravox.tables import (
     EXPERT_PREFIX,
     FAILURE_SCHEMA,
@@ -35,6 +35,7 @@ from veravox.tables import (
 MAX_AMPLITUDE = 1e4
 DEFAULT_DETECTOR = "veravox-base"
 BLOCK_TRIALS = 256
+Channels = Literal["auto", "mix", "each"]
 PolicyName = Literal["sliding", "first", "middle"]
 
 
@@ -93,8 +94,8 @@ class Detector(Checkpoint):
 
     def score_waveform(
         self,
-        waveform: np.ndarray,
-        sample_rate_hz: int,
+        waveform: np.ndarray | bytes | IO[bytes],
+        sample_rate_hz: int | None = None,
         policy: PolicyName = "sliding",
         hop_s: float | None = None,
         prior: float | None = None,
@@ -190,6 +191,7 @@ def verdicts(
     prior: float | None = None,
     measure: bool = True,
     first_trial: int = 0,
+    channels: Channels = "auto",
 ) -> Iterator[Verdict]:
     """Verdicts on trials in order, from `first_trial` (a block border) on; errors are verdicts too."""
     assert first_trial % BLOCK_TRIALS == 0
@@ -197,7 +199,29 @@ def verdicts(
     ids, shown = protocol.utterance_ids[first_trial:], protocol.frame["path"].to_list()[first_trial:]
     rule = VerdictRule(checkpoint, policy, calibration, prior)
     for trial in predict(checkpoint.model, trials, policy, workers, batch_size, measure, BLOCK_TRIALS):
-        yield rule.verdict(trial, ids[trial.index], shown[trial.index])
+        verdict = rule.verdict(trial, ids[trial.index], shown[trial.index])
+        if channels != "mix" and trial.channels > 1 and verdict.error is None:
+            verdict = _by_channel(
+                rule, checkpoint.model, trials[trial.index], trial, verdict, channels, batch_size
+            )
+        yield verdict
+
+
+def _by_channel(
+    rule: VerdictRule,
+    model: DetectorModel,
+    trial: Trial,
+    prediction: Prediction,
+    verdict: Verdict,
+    channels: Channels,
+    batch_size: int,
+) -> Verdict:
+    """The verdict with those of the channels, one by one, where they are asked for or hold different sounds."""
+    if channels == "auto" and not channels_differ(trial, prediction.channels):
+        return verdict
+    sides = [replace(trial, channel=channel) for channel in range(prediction.channels)]
+    predictions = predict(model, sides, rule.policy, 0, batch_size, measure=True)
+    return by_channel(verdict, [rule.verdict(side, verdict.utterance_id, verdict.path) for side in predictions])
 
 
 def scores_from_verdicts(
@@ -255,6 +279,7 @@ def score(
     calibration: Calibration | None = None,
     prior: float | None = None,
     on_trial: Callable[[Verdict], object] | None = None,
+    channels: Channels = "auto",
 ) -> Scores:
     """Score every trial of a protocol.
 
@@ -270,6 +295,8 @@ def score(
         calibration: in place of the detector's own.
         prior: prior probability of spoof for `p_spoof`; the calibration's if None.
         on_trial: called with each verdict as it comes.
+        channels: `auto` scores channels that hold different sounds one by one, beside the mix of all; `each` does
+            so always, `mix` never. A recording whose channels disagree is not bona fide.
     Returns:
         Scores in the protocol's order, with `failures` (and `windows`) beside.
     Raises:
@@ -278,10 +305,14 @@ def score(
     """
     if on_error not in ("raise", "collect"):
         raise ScoringError(f"on_error must be 'raise' or 'collect', not {on_error!r}")
+    if channels not in get_args(Channels):
+        raise ScoringError(f"channels must be auto, mix or each, not {channels!r}")
     checkpoint = as_checkpoint(detector)
     chosen = detector_policy(checkpoint, policy, hop_s)
     found = []
-    for verdict in verdicts(checkpoint, protocol, chosen, workers, batch_size, calibration, prior):
+    for verdict in verdicts(
+        checkpoint, protocol, chosen, workers, batch_size, calibration, prior, channels=channels
+    ):
         if verdict.error is not None and on_error == "raise":
             raise AudioError(verdict.error)
         found.append(verdict)
@@ -292,8 +323,8 @@ def score(
 
 def score_waveform(
     detector: Checkpoint | DetectorModel,
-    waveform: np.ndarray,
-    sample_rate_hz: int,
+    waveform: np.ndarray | bytes | IO[bytes],
+    sample_rate_hz: int | None = None,
     policy: PolicyName = "sliding",
     hop_s: float | None = None,
     batch_size: int = 16,
@@ -303,21 +334,28 @@ def score_waveform(
 
     Args:
         detector: from `load_detector`.
-        waveform: mono, shape (samples,), floating point in [-1, 1]; an array or a tensor.
-        sample_rate_hz: rate of the waveform; it is resampled to 16 kHz.
+        waveform: mono, shape (samples,), floating point in [-1, 1], an array or a tensor; or a whole recording as
+            bytes or binary file object.
+        sample_rate_hz: rate of an array, which is resampled to 16 kHz; a recording states its own.
         policy, hop_s, batch_size, prior: as for `score`.
     Raises:
         AudioError: for another shape, integers, no samples, or samples not finite or far beyond full scale.
         ScoringError: if the detector is in training mode.
     """
     checkpoint = as_checkpoint(detector)
-    samples = _checked(waveform, sample_rate_hz)
+    source: np.ndarray | bytes
+    if isinstance(waveform, bytes) or hasattr(waveform, "read"):
+        source = waveform if isinstance(waveform, bytes) else waveform.read()
+    else:
+        source = _checked(waveform, sample_rate_hz)
     chosen = detector_policy(checkpoint, policy, hop_s)
-    trial = next(predict(checkpoint.model, [Trial(samples)], chosen, 0, batch_size, measure=True))
+    trial = next(predict(checkpoint.model, [Trial(source)], chosen, 0, batch_size, measure=True))
+    if trial.error is not None:
+        raise trial.error
     return VerdictRule(checkpoint, chosen, prior=prior).verdict(trial, "waveform", "waveform")
 
 
-def _checked(waveform: np.ndarray | torch.Tensor, sample_rate_hz: int) -> np.ndarray:
+def _checked(waveform: Any, sample_rate_hz: int | None) -> np.ndarray:
     """A waveform as scoring takes it, at its rate."""
     samples = waveform.detach().cpu().numpy() if isinstance(waveform, torch.Tensor) else np.asarray(waveform)
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):

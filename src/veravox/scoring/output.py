@@ -19,7 +19,7 @@ from veravox.audio import WindowPolicy
 from veravox.errors import OutputError, ScoringError
 from veravox.files import claimed, refuse_other_kinds, whole_file, write_json, write_text
 from veravox.models.checkpoint import Checkpoint
-from veravox.scoring.detector import BLOCK_TRIALS, join_scores, scores_from_verdicts, verdicts
+from veravox.scoring.detector import BLOCK_TRIALS, Channels, join_scores, scores_from_verdicts, verdicts
 from veravox.scoring.verdict import SCHEMA, QualityWarning, Verdict
 from veravox.tables import Calibration, Protocol, Scores, TrialList
 
@@ -34,6 +34,7 @@ def run_record(
     calibration: Calibration | None,
     shard: tuple[int, int] = (1, 1),
     prior: float | None = None,
+    channels: Channels = "auto",
 ) -> dict[str, Any]:
     """What a score file was made of and by; two runs with equal records give equal files."""
     applied = calibration or checkpoint.calibration
@@ -43,6 +44,8 @@ def run_record(
         "detector": checkpoint.source,
         "detector_sha256": checkpoint.sha256,
         "policy": str(policy),
+        "of": "speech" if policy.of_speech else "recording",
+        "channels": channels,
         "batch_size": batch_size,
         "calibration": applied.to_dict() if applied else None,
         "prior": applied.prior if applied and prior is None else prior,
@@ -61,6 +64,7 @@ def _restored(row: dict[str, Any]) -> Verdict:
     row = dict(row)
     row["windows"] = [tuple(window) for window in row["windows"]]
     row["most_spoof_like"] = tuple(row["most_spoof_like"]) if row["most_spoof_like"] else None
+    row["channels"] = [tuple(channel) for channel in row["channels"]]
     row["warnings"] = [QualityWarning(**warning) for warning in row["warnings"]]
     return Verdict(**row)
 
@@ -200,6 +204,7 @@ def score_to_file(
     shard: tuple[int, int] = (1, 1),
     on_trial: Callable[[Verdict], object] = lambda verdict: None,
     trials: TrialList | None = None,
+    channels: Channels = "auto",
 ) -> Scores:
     """Score a protocol (or one shard of it) into a file, block by block.
 
@@ -213,6 +218,7 @@ def score_to_file(
         out: .csv, .parquet or .jsonl.
         shard: part I of N of the protocol, from (1, 1).
         on_trial: called with each verdict as it comes, also with those of finished blocks.
+        channels: as for `score`.
         trials: the whole list, where `protocol` holds the trials of the shard alone (see `read_shard`).
     Raises:
         OutputError: for another ending, if it cannot be written, or if another run is writing it.
@@ -224,7 +230,7 @@ def score_to_file(
         raise OutputError(f"cannot write {str(out)!r}: the ending must be one of {', '.join(SUFFIXES)}")
     if trials is None:
         trials, protocol = TrialList.of(protocol), protocol.shard(*shard)
-    record = run_record(checkpoint, trials, policy, batch_size, calibration, shard, prior)
+    record = run_record(checkpoint, trials, policy, batch_size, calibration, shard, prior, channels)
     with claimed(target, f"a run over {protocol.name}"):
         stamps = file_stamps(protocol.audio_paths())
         finished = record | {"files_sha256": hashlib.sha256(stamps.tobytes()).hexdigest()}
@@ -242,7 +248,7 @@ def score_to_file(
                 continue
             last = blocks.unfinished_from(number)
             run = protocol.with_frame(protocol.frame[number * BLOCK_TRIALS : last * BLOCK_TRIALS])
-            scored = verdicts(checkpoint, run, policy, workers, batch_size, calibration, prior)
+            scored = verdicts(checkpoint, run, policy, workers, batch_size, calibration, prior, channels=channels)
             while block := _next_block(scored, on_trial):
                 blocks.write(number, block)
                 number += 1

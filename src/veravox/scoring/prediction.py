@@ -44,6 +44,7 @@ class Prediction:
         quality: of the recording, where measured.
         error: why it could not be read; then the arrays are empty.
         ends: the sample behind each window's last, in the trial; empty where windows follow `starts` alone.
+        channels: of the recording.
         kept_samples: of the trial, what windows were cut from: without the silence that is left out.
     """
 
@@ -58,6 +59,7 @@ class Prediction:
     error: AudioError | None = None
     ends: list[int] = field(default_factory=list)
     kept_samples: int = 0
+    channels: int = 1
 
     @property
     def logit(self) -> float:
@@ -139,7 +141,7 @@ class _Batcher:
             trial.starts, trial.ends = [], []
         trial.starts += chunk.starts
         trial.ends += chunk.ends
-        trial.kept_samples = chunk.kept_samples
+        trial.kept_samples, trial.channels = chunk.kept_samples, chunk.channels
         self.powers[chunk.index] += [frame_powers(window, SPEECH_FRAME) for window in chunk.windows]
         trial.quality, trial.error = chunk.quality, chunk.error
         self.pending[-1] = (trial, owed + len(chunk.starts), chunk.last)

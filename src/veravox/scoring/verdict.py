@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from veravox.audio import Quality, WindowPolicy
 from veravox.errors import ScoringError
 from veravox.models.checkpoint import Checkpoint
 from veravox.scoring.prediction import Prediction
-from veravox.tables import EXPERT_PREFIX, GATE_PREFIX, JSON_SCHEMA, Calibration, nested, table_text
+from veravox.tables import EXPERT_PREFIX, GATE_PREFIX, JSON_SCHEMA, Calibration, channels_text, nested, table_text
 
 SCHEMA = JSON_SCHEMA
 MIN_SPEECH_S = 0.5
@@ -57,6 +57,7 @@ class Verdict:
         warnings: about quality, length, policy.
         quality: what was measured.
         error: why there is no score.
+        channels: (number from 1, score, verdict) of each channel, where they were scored one by one.
     """
 
     utterance_id: str
@@ -75,6 +76,7 @@ class Verdict:
     error: str | None = None
     speech_s: float | None = None
     speech_share: float | None = None
+    channels: list[tuple[int, float, str]] = field(default_factory=list)
 
     def to_row(self) -> dict[str, Any]:
         """As a row of a score table: `tables.SCORE_FIELDS`, then weights and scores of the experts."""
@@ -89,6 +91,7 @@ class Verdict:
             "duration_s": self.duration_s,
             "speech_s": self.speech_s,
             "speech_share": self.speech_share,
+            "channels": channels_text(self.channels),
             "windows": len(self.windows),
             "worst_start_s": start_s,
             "worst_end_s": end_s,
@@ -103,6 +106,7 @@ class Verdict:
         data = nested(self.to_row()) | {
             "gate_weights": self.gate_weights,
             "expert_scores": self.expert_scores,
+            "channels": [list(channel) for channel in self.channels],
             "warnings": [warning.message for warning in self.warnings],
             "error": self.error,
         }
@@ -295,6 +299,26 @@ def _spoof_like_part(most_spoof_like: tuple[float, float, float]) -> QualityWarn
         "listen there",
         makes_uncertain=True,
     )
+
+
+def by_channel(whole: Verdict, sides: Sequence[Verdict]) -> Verdict:
+    """The verdict on a recording whose channels were scored one by one.
+
+    It is bona fide as a whole only if every channel with speech is; where they disagree, a warning says which is
+    which.
+    """
+    channels = [
+        (number, side.score, side.verdict)
+        for number, side in enumerate(sides, 1)
+        if side.score is not None and side.verdict is not None and (side.speech_s or 0.0) >= MIN_SPEECH_S
+    ]
+    verdicts = {verdict for _, _, verdict in channels}
+    verdict, warnings = whole.verdict, list(whole.warnings)
+    if len(verdicts) > 1 or (verdict == "bonafide" and verdicts and verdicts != {"bonafide"}):
+        told = ", ".join(f"channel {number} {verdict} ({score:+.2f})" for number, score, verdict in channels)
+        warnings.append(QualityWarning("channels", f"the channels differ: {told}", makes_uncertain=True))
+        verdict = "uncertain"
+    return replace(whole, verdict=verdict, warnings=warnings, channels=channels)
 
 
 def quality_dict(quality: Quality | None) -> dict[str, Any] | None:

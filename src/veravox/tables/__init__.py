@@ -20,6 +20,7 @@ from veravox.tables.scores import (
     WINDOW_SCHEMA,
     WRITTEN_ID,
     Scores,
+    channels_text,
     nested,
 )
 from veravox.tables.segments import Segments
@@ -42,6 +43,7 @@ __all__ = [
     "Scores",
     "Segments",
     "TrialList",
+    "channels_text",
     "nested",
     "protocol_from_paths",
     "read_protocol",

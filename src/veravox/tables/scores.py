@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ SCORE_FIELDS: dict[str, type[pl.DataType]] = {
     "duration_s": pl.Float64,
     "speech_s": pl.Float64,
     "speech_share": pl.Float64,
+    "channels": pl.String,
     "windows": pl.Int64,
     **dict.fromkeys(WORST, pl.Float64),
     "warnings": pl.String,
@@ -192,12 +193,19 @@ def _typed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(numbers).cast(pl.Float64, strict=False)).cast(kinds)  # type: ignore[arg-type]
 
 
+def channels_text(channels: Iterable[tuple[int, float, str]]) -> str | None:
+    """Number, verdict and score of each channel as one cell; None where there are none."""
+    return "; ".join(f"{number} {verdict} {score:+.2f}" for number, score, verdict in channels) or None
+
+
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """One JSON object of scores as a row with the columns of a table of scores."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
         if key == "worst_10_s":
             flat |= dict(zip(WORST, value or (None, None, None), strict=True))
+        elif key == "channels" and isinstance(value, list):
+            flat[key] = channels_text(value)
         elif key == "warnings" and isinstance(value, list):
             flat[key] = "; ".join(map(str, value)) or None
         elif key in ("gate_weights", "expert_scores"):

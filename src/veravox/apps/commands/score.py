@@ -33,6 +33,9 @@ def command(
     batch_size: Annotated[int, typer.Option(min=1, help="Windows at a time.")] = 16,
     policy: Annotated[str, typer.Option(help="sliding, first or middle.")] = "sliding",
     hop_s: Annotated[float | None, typer.Option(help="Seconds between sliding windows [a whole window].")] = None,
+    channels: Annotated[
+        str, typer.Option(help="auto, mix or each: score channels one by one where they differ, never, always.")
+    ] = "auto",
     calibration: Annotated[
         Path | None, typer.Option(help="Fitted by `veravox calibrate` on this detector's scores.")
     ] = None,
@@ -60,6 +63,8 @@ def command(
         raise ConfigurationError("--resume and --shard need --out FILE")
     if prior is not None and not 0 < prior < 1:
         raise ConfigurationError(f"--prior must lie between 0 and 1, not {prior}")
+    if channels not in ("auto", "mix", "each"):
+        raise ConfigurationError(f"--channels {channels!r}: write auto, mix or each")
     if out is not None:
         refuse_inputs(out, [path for path in paths if path != "-"])
     protocol, trials = _trials(paths, null, part)
@@ -75,6 +80,7 @@ def command(
     chosen = detector_policy(checkpoint, policy, hop_s)
     _warn_of_calibration(checkpoint, chosen)
     run: dict[str, Any] = {"policy": chosen, "workers": workers, "batch_size": batch_size, "prior": prior}
+    run["channels"] = channels
     shown = _Shown(protocol, as_json, windows, quiet, table=out is None)
     with show.progress("scoring", len(protocol), quiet) as advance:
 
@@ -197,6 +203,9 @@ class _Shown:
         row += [f"{weight:.2f}" for weight in verdict.gate_weights.values()]
         row.append(", ".join(warning.test for warning in verdict.warnings))
         self.rows.append(row)
+        for number, score, side in verdict.channels:
+            piece = [f"  channel {number}", side, f"{score:+.2f}", *[""] * (len(self.experts) + 1)]
+            self.rows.append(piece[:1] + [""] * bool(self.labels) + piece[1:])
         if self.windows:
             for start, end, score in verdict.windows:
                 piece = [f"  {start:.2f}-{end:.2f} s", "", f"{score:+.2f}", *[""] * (len(self.experts) + 1)]
