@@ -71,14 +71,19 @@ def test_a_spoof_on_one_side_keeps_the_whole_from_being_bona_fide(tmp_path, voic
 
 def test_every_form_of_output_names_the_channels(tmp_path, voices, capsys):
     path = written(tmp_path, *voices)
-    main(["score", path, "--model", "mile-slim", "--json", "-q"])
+
+    def scored(*options: str) -> None:
+        with pytest.raises(SystemExit, match="0"):
+            main(["score", path, "--model", "mile-slim", "-q", *options])
+
+    scored("--json")
     channels = json.loads(capsys.readouterr().out)["channels"]
     assert [(number, verdict) for number, _, verdict in channels] == [(1, "spoof"), (2, "bonafide")]
-    main(["score", path, "--model", "mile-slim", "-q"])
+    scored()
     assert "channel 2" in capsys.readouterr().out
     columns = []
     for suffix in (".csv", ".parquet", ".jsonl"):
-        main(["score", path, "--model", "mile-slim", "-q", "--out", str(tmp_path / f"scores{suffix}")])
+        scored("--out", str(tmp_path / f"scores{suffix}"))
         columns.append(Scores.read(tmp_path / f"scores{suffix}").frame["channels"].to_list())
     assert columns[0] == columns[1] == columns[2]
     assert columns[0][0].startswith("1 spoof -")
