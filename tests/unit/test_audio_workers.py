@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -289,3 +290,14 @@ def test_the_command_line_sets_limits(tmp_path, monkeypatch, capsys):
             main(["score", str(tmp_path / "long.flac"), "--model", "mile-slim", "--threads", "1", *arguments])
         assert end.value.code == code
         assert message in capsys.readouterr().err
+
+
+def test_the_python_of_the_page_on_audio_runs(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/audio.md").read_text(encoding="utf-8")
+    write_kind(tmp_path, "phone.m4a", 1.0).rename(tmp_path / "clip.m4a")
+    write_kind(tmp_path, "mono.mp3", 1.0).rename(tmp_path / "hearing.mp3")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(page.split("```python\n")[1].split("```")[0], "docs/audio.md", "exec"), names)
+    np.testing.assert_array_equal(names["same"], names["waveform"])
+    np.testing.assert_allclose(names["part"], names["waveform"][3200:8000], atol=1e-6)
