@@ -117,8 +117,16 @@ def children_mb() -> float:
     return peak
 
 
-def attempt(content: bytes, least: int = 0) -> tuple[str, str | None]:
-    """What became of one file, and its fault if there is one; fewer samples than `least` are one."""
+def own_peak_mb() -> float:
+    """Peak memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def attempt(content: bytes, least: int = 0, before_mb: float = 0.0) -> tuple[str, str | None]:
+    """What became of one file, and its fault if there is one; fewer samples than `least` are one.
+
+    This process held up to `before_mb` before the first file; memory beyond that is the file's.
+    """
     start_s, times = time.process_time(), os.times()
     try:
         heard = read_audio(content, limits=Limits(sound_s=3600, decode_s=15))
@@ -136,7 +144,7 @@ def attempt(content: bytes, least: int = 0) -> tuple[str, str | None]:
     spent_s = time.process_time() - start_s + os.times().children_user - times.children_user
     if spent_s > MAX_S:
         fault = fault or f"{spent_s:.0f} s of processor time"
-    peak_mb = max(children_mb(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+    peak_mb = max(children_mb(), own_peak_mb() - before_mb)
     if peak_mb > MAX_MB:
         fault = fault or f"{peak_mb:.0f} MB"
     return outcome, fault
@@ -151,7 +159,7 @@ def fuzz(files: int, seed: int, minutes: float = float("inf"), kinds: dict[str, 
     whole = {name: len(read_audio(kinds[name])) for name in names}
     outcomes: collections.Counter[str] = collections.Counter()
     faults: dict[int, str] = {}
-    slowest_s, begin_s = 0.0, time.monotonic()
+    slowest_s, begin_s, before_mb = 0.0, time.monotonic(), own_peak_mb()
     for number in range(files):
         if time.monotonic() - begin_s > 60 * minutes:
             break
@@ -163,7 +171,7 @@ def fuzz(files: int, seed: int, minutes: float = float("inf"), kinds: dict[str, 
             least = 0 if name.split()[0] in STATES_NOTHING else whole[name] - SLACK
         else:
             content = mutated(content, rng)
-        outcome, fault = attempt(content, least)
+        outcome, fault = attempt(content, least, before_mb)
         slowest_s = max(slowest_s, time.monotonic() - start_s)
         outcomes[outcome] += 1
         if outcome.startswith("crash"):

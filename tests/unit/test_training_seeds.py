@@ -132,4 +132,4 @@ def test_the_command_trains_seeds_and_the_table_shows_their_mean_and_deviation(t
     assert adam["mean"] == pytest.approx(summary["dev_eer"])
     assert adam["deviation"] == pytest.approx(summary["deviation"])
     assert (len(sam["runs"]), sam["deviation"]) == (1, None)
-    assert "a figure without deviation is of a single run" in found["caption"]
+    assert "a value without deviation is of a single run" in found["caption"]

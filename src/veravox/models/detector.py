@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from veravox.errors import ConfigurationError, suggest
 from veravox.models.experts import EXPERTS, Expert
+from veravox.models.familiarity import Familiarity
 from veravox.models.front_ends import FRONT_ENDS
 from veravox.models.gates import GATES
 from veravox.models.mixture import Mixing, Mixture, MixtureOutput, zero_anchor
@@ -68,6 +69,7 @@ class DetectorSpec:
             leaves windows alone.
         mixing: whether the gate's weights mix the experts' logits or their probabilities. Of probabilities, the
             mixture's logit is the difference, bona fide minus spoof: one sure expert cannot overrule the others.
+        familiarity: the front end whose features tell how strange a window is (see `Familiarity`); None for none.
     """
 
     front_ends: Mapping[str, Spec]
@@ -79,6 +81,7 @@ class DetectorSpec:
     level_dbfs: float | None = None
     segments: int = 1
     mixing: Mixing = "logits"
+    familiarity: str | None = None
 
     def __post_init__(self) -> None:
         if not self.experts:
@@ -95,6 +98,11 @@ class DetectorSpec:
             raise ConfigurationError(
                 f"gate {self.gate.name!r} names the front end {self.gate_front_end!r}; "
                 f"{suggest(self.gate_front_end, self.front_ends)}"
+            )
+        if self.familiarity is not None and self.familiarity not in self.front_ends:
+            raise ConfigurationError(
+                f"familiarity names the front end {self.familiarity!r}; "
+                f"{suggest(self.familiarity, self.front_ends)}"
             )
         if self.window_s <= 0:
             raise ConfigurationError(f"window_s must be positive, not {self.window_s}")
@@ -155,6 +163,7 @@ class DetectorSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data; `parse` reads it back."""
+        known = {} if self.familiarity is None else {"familiarity": self.familiarity}
         return {
             "front_ends": {name: spec.to_dict() for name, spec in self.front_ends.items()},
             "experts": {name: spec.to_dict() for name, spec in self.experts.items()},
@@ -165,6 +174,7 @@ class DetectorSpec:
             "level_dbfs": self.level_dbfs,
             "segments": self.segments,
             "mixing": self.mixing,
+            **known,
         }
 
 
@@ -233,6 +243,7 @@ class DetectorModel(nn.Module):
             shapes[spec.gate_front_end] if spec.gate_front_end else (),
             spec.mixing,
         )
+        self.familiarity = None if spec.familiarity is None else Familiarity(math.prod(shapes[spec.familiarity]))
         self.runs_all = False
         tied: dict[str, Any] = {
             **{f"expert {name!r}": part for name, part in experts.items()},
@@ -283,7 +294,8 @@ class DetectorModel(nn.Module):
 
     def _used_front_ends(self) -> list[str]:
         """Those that an expert or the gate names."""
-        used = {item.front_end for item in self.spec.experts.values()} | {self.spec.gate_front_end}
+        used: set[str | None] = {item.front_end for item in self.spec.experts.values()}
+        used |= {self.spec.gate_front_end, self.spec.familiarity}
         return [name for name in self.front_ends if name in used]
 
     def extract(self, windows: Tensor) -> dict[str, Tensor]:
@@ -302,7 +314,7 @@ class DetectorModel(nn.Module):
         seen = self._prepared(windows) if self.mixture.gate.sees == "waveform" else None
         if self.spec.gate_front_end is not None:
             seen = features[self.spec.gate_front_end]
-        return self._average_segments(self.mixture(by_expert, seen))
+        return self._average_segments(self._with_strangeness(self.mixture(by_expert, seen), features))
 
     def forward(self, windows: Tensor) -> DetectorOutput:
         """Judge windows (B, S)."""
@@ -315,6 +327,15 @@ class DetectorModel(nn.Module):
         by_name = self.extract(windows)
         return torch.cat([features.reshape(len(windows), -1) for features in by_name.values()], dim=1)
 
+    def unflattened(self, flat: Tensor) -> dict[str, Tensor]:
+        """Features by front end's name, as `extract` gives them, of rows (B, F) of `flat_features`."""
+        names = self._used_front_ends()
+        sizes = [self.spec.segments * math.prod(self.feature_shapes[name]) for name in names]
+        return {
+            name: part.reshape(-1, *self.feature_shapes[name])
+            for name, part in zip(names, flat.split(sizes, dim=1), strict=True)
+        }
+
     def predict_flat(self, flat: Tensor) -> DetectorOutput:
         """The mixture's output for rows (B, F) of `flat_features`.
 
@@ -326,16 +347,11 @@ class DetectorModel(nn.Module):
                 f"gate {self.spec.gate.name!r} sees the waveform, which cached features do not hold; "
                 "set training.cache_copies=0"
             )
-        names = self._used_front_ends()
-        sizes = [self.spec.segments * math.prod(self.feature_shapes[name]) for name in names]
-        features = {
-            name: part.reshape(-1, *self.feature_shapes[name])
-            for name, part in zip(names, flat.split(sizes, dim=1), strict=True)
-        }
+        features = self.unflattened(flat)
         by_expert = {name: features[item.front_end] for name, item in self.spec.experts.items()}
         own = self.spec.gate_front_end
         seen = flat if self.mixture.gate.sees == "waveform" else None if own is None else features[own]
-        return self._average_segments(self.mixture(by_expert, seen))
+        return self._average_segments(self._with_strangeness(self.mixture(by_expert, seen), features))
 
     def _skips_experts(self) -> bool:
         # A graph that is traced has no data to choose by; there all experts run, to the same logit.
@@ -351,6 +367,11 @@ class DetectorModel(nn.Module):
         if self.spec.level_dbfs is not None:
             windows = normalise_level(windows, self.spec.level_dbfs)
         return windows.reshape(-1, self.spec.segment_samples)
+
+    def _with_strangeness(self, output: DetectorOutput, features: Mapping[str, Tensor]) -> DetectorOutput:
+        if self.familiarity is not None and not self.training:
+            output.strangeness = self.familiarity(features[str(self.spec.familiarity)])
+        return output
 
     def _average_segments(self, output: DetectorOutput) -> DetectorOutput:
         return output if self.spec.segments == 1 else output.averaged(self.spec.segments)

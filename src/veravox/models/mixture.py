@@ -33,6 +33,7 @@ class MixtureOutput:
         gate_weights: (B, E); rows sum to 1.
         expert_outputs: each expert's own output, by name; NaN for windows that it was not run on.
         gate_logits: (B, E), before the router.
+        strangeness: (B,), distance from what training contained (see `Familiarity`); None if unknown.
     """
 
     logits: Tensor
@@ -40,6 +41,7 @@ class MixtureOutput:
     gate_weights: Tensor
     expert_outputs: dict[str, ExpertOutput]
     gate_logits: Tensor
+    strangeness: Tensor | None = None
 
     def averaged(self, rows: int) -> MixtureOutput:
         """Means of every `rows` windows in a row: (B, ...) to (B / rows, ...), of an expert where it was run."""
@@ -61,6 +63,7 @@ class MixtureOutput:
             mean(self.gate_weights),
             outputs,
             mean(self.gate_logits),
+            None if self.strangeness is None else mean(self.strangeness),
         )
 
 

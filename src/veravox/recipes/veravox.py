@@ -73,7 +73,8 @@ def heads(front_end: str, count: int, **options: Any) -> dict[str, Any]:
 
 def perceptrons(name: str, description: str, front_ends: dict[str, Any], experts: dict[str, Any]) -> Recipe:
     """Frozen front ends and the perceptrons on them, weighed alike, on windows of 4 s at -26 dBFS."""
-    parts = {"front_ends": front_ends, "experts": experts, "gate": "fixed"}
+    first = next(iter(front_ends))
+    parts = {"front_ends": front_ends, "experts": experts, "gate": "fixed", "familiarity": first}
     return Recipe(
         name=name,
         description=description,
@@ -91,7 +92,7 @@ def veravox_base() -> Recipe:
         "veravox_base",
         "The default detector: perceptrons on statistics of Whisper base's and tiny.en's first blocks",
         {"whisper_base": whisper(512, 2), "whisper_tiny": whisper(384, 2)},
-        heads("whisper_base", 2) | heads("whisper_tiny", 1),
+        heads("whisper_base", 3) | heads("whisper_tiny", 2),
     )
 
 

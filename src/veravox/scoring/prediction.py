@@ -13,7 +13,7 @@ from veravox.audio import Quality, WindowPolicy
 from veravox.audio.level import FRAME_MS, active_power, frame_powers
 from veravox.batches import Trial, WindowChunk, prefetch
 from veravox.errors import AudioError, ScoringError
-from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
+from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel, DetectorOutput
 
 SPEECH_FRAME = round(FRAME_MS * SAMPLE_RATE_HZ / 1000)
 
@@ -30,6 +30,14 @@ def speech_shares(powers: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([float((frames >= threshold).mean()) for frames in powers])
 
 
+def output_rows(output: DetectorOutput) -> np.ndarray:
+    """A network's output as one float64 row per window: logit, strangeness, experts' logits, gate weights."""
+    logits = output.logits[:, None]
+    strangeness = torch.full_like(logits, torch.nan) if output.strangeness is None else output.strangeness[:, None]
+    columns = [logits, strangeness, output.expert_logits, output.gate_weights]
+    return torch.cat([column.double() for column in columns], dim=1).cpu().numpy()
+
+
 @dataclass
 class Prediction:
     """What the network gives for one trial.
@@ -40,6 +48,7 @@ class Prediction:
         starts: first sample of each window, in the trial.
         logits: (windows,) float64.
         expert_logits, gate_weights: (windows, E) float64; NaN is the logit of an expert that was not run.
+        strangeness: (windows,), distance of each window from what training contained; NaN where unknown.
         speech_shares: (windows,), how much of each window is speech, in [0, 1]; empty if nobody measured.
         quality: of the recording, where measured.
         error: why it could not be read; then the arrays are empty.
@@ -55,11 +64,18 @@ class Prediction:
     expert_logits: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     gate_weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     speech_shares: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    strangeness: np.ndarray = field(default_factory=lambda: np.zeros(0))
     quality: Quality | None = None
     error: AudioError | None = None
     ends: list[int] = field(default_factory=list)
     kept_samples: int = 0
     channels: int = 1
+
+    def take(self, rows: np.ndarray) -> None:
+        """Take the windows' results from rows of `output_rows`."""
+        experts = (rows.shape[1] - 2) // 2
+        self.logits, self.strangeness = rows[:, 0], rows[:, 1]
+        self.expert_logits, self.gate_weights = rows[:, 2 : 2 + experts], rows[:, 2 + experts :]
 
     @property
     def logit(self) -> float:
@@ -71,6 +87,11 @@ class Prediction:
         """(windows,), sum 1: shares of the speech; alike where none is found anywhere."""
         shares = self.speech_shares if self.speech_shares.sum() > 0 else np.ones(len(self.logits))
         return shares / shares.sum()
+
+    @property
+    def mean_strangeness(self) -> float:
+        """Mean of the windows' strangeness, weighed as their logits; NaN where unknown."""
+        return float(self.strangeness @ self.window_weights) if len(self.strangeness) else float("nan")
 
     @property
     def mean_expert_logits(self) -> np.ndarray:
@@ -163,8 +184,7 @@ class _Batcher:
         self.waiting, self.waiting_count = ([rest] if len(rest) else []), len(rest)
         with torch.inference_mode():
             output = self.model(torch.from_numpy(batch).to(self.device))
-            columns = [output.logits[:, None], output.expert_logits, output.gate_weights]
-            self.results.append(torch.cat([column.double() for column in columns], dim=1).cpu().numpy())
+            self.results.append(output_rows(output))
 
     def _finished(self) -> Iterator[Prediction]:
         available = sum(map(len, self.results))
@@ -184,7 +204,6 @@ class _Batcher:
         if trial.error is None:
             if not np.isfinite(rows[:, 0]).all():  # an expert that was not run has no logit
                 raise ScoringError(f"the detector gives a logit that is not finite for {trial.path!r}")
-            experts = (rows.shape[1] - 1) // 2
-            trial.logits, trial.speech_shares = rows[:, 0], speech_shares(powers)
-            trial.expert_logits, trial.gate_weights = rows[:, 1 : 1 + experts], rows[:, 1 + experts :]
+            trial.take(rows)
+            trial.speech_shares = speech_shares(powers)
         return trial

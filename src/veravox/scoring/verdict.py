@@ -213,6 +213,8 @@ class VerdictRule:
         speech_s = self._speech_s(trial)
         score = self._scaled(trial.logit, speech_s)
         warnings = quality_warnings(trial.quality, self.limits)
+        if trial.mean_strangeness > self.limits.get("max_strangeness", math.inf):
+            warnings.append(_unfamiliar(trial.mean_strangeness, self.limits["max_strangeness"]))
         most_spoof_like = self._most_spoof_like(trial)
         weights = trial.window_weights @ trial.gate_weights
         experts = [None if math.isnan(value) else float(value) for value in trial.mean_expert_logits]
@@ -289,6 +291,15 @@ class VerdictRule:
         shares = shares if shares.sum() > 0 else np.ones_like(shares)
         mean = float(trial.logits[first : last + 1] @ shares / shares.sum())
         return (*self._span_s(trial, first, last), self._scaled(mean, self._speech_s(trial, first, last)))
+
+
+def _unfamiliar(strangeness: float, limit: float) -> QualityWarning:
+    return QualityWarning(
+        "unfamiliar",
+        f"unlike the training audio (strangeness {strangeness:.2f}, limit {limit:.2f}); "
+        "how often the detector errs on such a recording is unknown",
+        makes_uncertain=True,
+    )
 
 
 def _spoof_like_part(most_spoof_like: tuple[float, float, float]) -> QualityWarning:

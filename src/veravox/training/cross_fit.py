@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from veravox.audio import WindowPolicy, find_speech, read_audio
+from veravox.audio import WindowPolicy, find_speech, read_audio, window_policy
 from veravox.audio.level import frame_powers
 from veravox.errors import EvaluationError
 from veravox.evaluation.calibration import fit_grown_calibration, folds_of
@@ -19,7 +19,7 @@ from veravox.models.detector import SAMPLE_RATE_HZ, DetectorModel
 from veravox.scoring.detector import detector_policy
 from veravox.scoring.prediction import SPEECH_FRAME, speech_shares
 from veravox.tables import BONA_FIDE, Calibration, Protocol, Scores
-from veravox.training.feature_cache import FeatureCache
+from veravox.training.feature_cache import DevWindows, FeatureCache
 from veravox.training.files import FileCheck, OnBadFile
 from veravox.training.loop import fit
 from veravox.training.recipe import Recipe
@@ -41,6 +41,10 @@ class Promise:
     max_spoof_called_bona_fide: float = 0.05
 
 
+UNFAMILIAR_SHARE = 0.02
+"""Of the trials of unseen sources, those that are called unfamiliar."""
+
+
 def fit_crossed(
     recipe: Recipe,
     train: Protocol,
@@ -60,8 +64,9 @@ def fit_crossed(
     """Train a recipe on all of train, and once without each fold of its sources; calibrate on what was left out.
 
     Each trial of train is scored by the detector that met none of its fold's sources; dev by the whole one. These
-    scores fit the calibration, its growth with speech, and the thresholds. Runs go to `out`, `out/without-1`, ...;
-    finished ones are left as they are under `resume`. Writes `left_out_scores.csv` beside the detector.
+    scores fit the calibration, its growth with speech, and the thresholds, and limit the strangeness of a detector
+    that measures familiarity. Runs go to `out`, `out/without-1`, ...; finished ones are left as they are under
+    `resume`. Writes `left_out_scores.csv` beside the detector.
 
     Args:
         recipe, train, dev, out, workers, resume, progress, say, features, on_bad_file, options: as for `fit`.
@@ -87,21 +92,25 @@ def fit_crossed(
     }
 
     def run(trials: Protocol, place: Path) -> Checkpoint:
-        return fit(recipe, trials, dev, place, resume=resume and (place / STATE_NAME).exists(), **shared)
+        found = fit(recipe, trials, dev, place, resume=resume and (place / STATE_NAME).exists(), **shared)
+        fit_familiarity(found.model, trials, shared["features"], workers, progress, recipe.seed)
+        return found
 
     whole = run(train, folder)
     policy = detector_policy(whole, recipe.policy, recipe.hop_s)
-    logits = np.empty(len(train))
+    logits, strangeness = np.empty(len(train)), np.empty(len(train))
     for index in range(folds):
         inside = pl.Series(fold == index)
         rest = Protocol(train.frame.filter(~inside), name=train.name, root=train.root)
         left_out = Protocol(train.frame.filter(inside), name=train.name, root=train.root)
         say(f"without fold {index + 1} of {folds}: {len(rest)} of {len(train)} trials")
         part = run(rest, folder / f"without-{index + 1}")
-        logits[fold == index] = _logits(part.model, left_out, policy, recipe, shared)
+        own = fold == index
+        logits[own], strangeness[own] = _scores(part.model, left_out, policy, recipe, shared)
     trials = pl.concat([train.frame, dev.frame], how="diagonal_relaxed")
     everything = Protocol(trials, name="the left-out data")
-    logits = np.concatenate([logits, _logits(whole.model, dev, policy, recipe, shared)])
+    dev_logits, dev_strangeness = _scores(whole.model, dev, policy, recipe, shared)
+    logits, strangeness = np.append(logits, dev_logits), np.append(strangeness, dev_strangeness)
     calibration: Calibration | None
     try:
         calibration = fit_grown_calibration(
@@ -118,7 +127,10 @@ def fit_crossed(
     except EvaluationError as error:
         say(f"the detector stays uncalibrated: {error}")
         calibration = None
-    found = Checkpoint(whole.model.eval(), calibration, whole.limits, whole.provenance)
+    limits = dict(whole.limits)
+    if whole.model.familiarity is not None:
+        limits["max_strangeness"] = float(np.quantile(strangeness, 1.0 - UNFAMILIAR_SHARE))
+    found = Checkpoint(whole.model.eval(), calibration, limits, whole.provenance)
     write_checkpoint(found, folder)
     scores = trials.select("utterance_id").with_columns(pl.Series("score", logits))
     Scores(scores, name="left-out scores").write(folder / "left_out_scores.csv")
@@ -136,13 +148,30 @@ def _real(protocol: Protocol) -> np.ndarray:
     return np.array([label == BONA_FIDE for label in protocol.frame["label"]])
 
 
-def _logits(
+def fit_familiarity(
+    model: DetectorModel, train: Protocol, features: Path, workers: int, progress: Progress, seed: int
+) -> None:
+    """Show a detector what its training contained: the first window of each trial, as recorded.
+
+    Does nothing for a detector that does not measure familiarity.
+    """
+    if model.familiarity is None:
+        return
+    windows = DevWindows(train.audio_paths(), window_policy("first", model.spec.window_s))
+    rows = FeatureCache(model, features).rows(windows.keys(), windows, workers, progress, "features of train")
+    model.familiarity.fit(model.unflattened(rows)[str(model.spec.familiarity)].flatten(1), seed)
+
+
+def _scores(
     detector: DetectorModel, protocol: Protocol, policy: WindowPolicy, recipe: Recipe, shared: dict[str, Any]
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logit and strangeness of each trial, both (N,)."""
     dev_set = DevSet(protocol, policy, shared["progress"])
     if recipe.caches_features:
         dev_set.use(FeatureCache(detector, shared["features"]), shared["workers"])
-    return np.array([trial.logit for trial in dev_set.predictions(detector)])
+    predictions = dev_set.predictions(detector)
+    logits, strangeness = ([getattr(p, name) for p in predictions] for name in ("logit", "mean_strangeness"))
+    return np.array(logits), np.array(strangeness)
 
 
 def _voices(trials: pl.DataFrame, group: str) -> list[str]:

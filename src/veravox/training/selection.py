@@ -16,7 +16,7 @@ from veravox.batches import protocol_trials
 from veravox.errors import TrainingError
 from veravox.evaluation import equal_error_rate
 from veravox.models.detector import DetectorModel
-from veravox.scoring.prediction import Prediction, predict
+from veravox.scoring.prediction import Prediction, output_rows, predict
 from veravox.tables import BONA_FIDE, Protocol
 from veravox.training.feature_cache import DevWindows, FeatureCache
 from veravox.training.losses import smoothed_cross_entropy
@@ -162,17 +162,13 @@ class DevSet:
         parts = []
         with torch.inference_mode():
             for batch in rows.split(1024):
-                output = detector.predict_flat(batch.to(device))
-                columns = [output.logits[:, None], output.expert_logits, output.gate_weights]
-                parts.append(torch.cat([column.double() for column in columns], dim=1).cpu().numpy())
+                parts.append(output_rows(detector.predict_flat(batch.to(device))))
         detector.train()
         whole, predictions, first = np.concatenate(parts), [], 0
-        experts = (whole.shape[1] - 1) // 2
         for index, (path, own) in enumerate(zip(self.dev.audio_paths(), starts, strict=True)):
-            mine, first = whole[first : first + len(own)], first + len(own)
-            predictions.append(
-                Prediction(index, path, own, mine[:, 0], mine[:, 1 : 1 + experts], mine[:, 1 + experts :])
-            )
+            predictions.append(Prediction(index, path, own))
+            predictions[-1].take(whole[first : first + len(own)])
+            first += len(own)
         return predictions
 
 
