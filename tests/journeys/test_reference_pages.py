@@ -179,7 +179,8 @@ def models_world(folder: Path) -> None:
             "window_s": window_s,
         }
         ours = DetectorModel(DetectorSpec.parse(description)).mixture.experts[expert].state_dict()
-        torch.save({theirs: ours[mine] for theirs, mine in importable()[expert].names.items()}, folder / f"{name}.pth")
+        names = importable()[expert].names
+        torch.save({theirs: ours[mine] for theirs, mine in names.items()}, folder / f"{name}.pth")
 
 
 def sharpness_world(folder: Path) -> None:
