@@ -31,7 +31,7 @@ class Familiarity(nn.Module):
     def __init__(self, features: int, directions: int = DIRECTIONS) -> None:
         super().__init__()
         self.register_buffer("centre", torch.zeros(features))
-        self.register_buffer("spread", torch.full((features,), torch.inf))
+        self.register_buffer("spread", torch.full((features,), torch.finfo(torch.float16).max))
         self.register_buffer("directions", torch.zeros(directions, features))
 
     @torch.no_grad()
@@ -45,8 +45,10 @@ class Familiarity(nn.Module):
         standard = self._standard(drawn)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            _, _, directions = torch.pca_lowrank(standard, len(self.directions) + 8, center=True, niter=4)
-        self.directions.copy_(directions[:, : len(self.directions)].T.half())
+            rank = min(len(self.directions) + 8, *standard.shape)
+            _, _, directions = torch.pca_lowrank(standard, rank, center=True, niter=4)
+        main = directions[:, : len(self.directions)].T.half()
+        self.directions.zero_()[: len(main)] = main
 
     def forward(self, features: Tensor) -> Tensor:
         """Root mean square (B,) of what the main directions do not explain, in standard deviations."""
