@@ -88,9 +88,12 @@ class Detector(Checkpoint):
         on_error: Literal["raise", "collect"] = "raise",
         windows: bool = False,
         prior: float | None = None,
+        channels: Channels = "auto",
     ) -> Scores:
         """Score every trial of a protocol. See `veravox.score`."""
-        return score(self, protocol, policy, workers, batch_size, hop_s, on_error, windows, prior=prior)
+        return score(
+            self, protocol, policy, workers, batch_size, hop_s, on_error, windows, prior=prior, channels=channels
+        )
 
     def score_waveform(
         self,
